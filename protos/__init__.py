@@ -1,0 +1,1 @@
+"""Wire contracts; generated Python stands beside them."""

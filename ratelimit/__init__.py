@@ -1,0 +1,1 @@
+"""An Envoy rate limit service that counts tokens."""

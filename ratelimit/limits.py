@@ -1,0 +1,72 @@
+"""Limits and the windows they count in.
+
+    counter key  =  stem + start of its window        0 ──── start ═════════ end ────▶ Unix time
+
+Windows are fixed and counted from the Unix epoch: a week starts on Thursday, a month is 30
+days, a year 365. With calendar months (`Windows(calendar_month=True)`) a month starts on its
+first day, 00:00 UTC. Both are envoyproxy/ratelimit's, and both are in the counter's key, so
+that its replicas and ours count together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+
+class Unit(Enum):
+    """A span of time as rules name it: (seconds, number on the wire)."""
+
+    SECOND = (1, 1)
+    MINUTE = (60, 2)
+    HOUR = (3_600, 3)
+    DAY = (86_400, 4)
+    WEEK = (604_800, 7)
+    MONTH = (2_592_000, 5)
+    YEAR = (31_536_000, 6)
+
+    def __init__(self, seconds: int, number: int) -> None:
+        self.seconds = seconds
+        self.number = number
+
+
+UNITS_BY_NUMBER = {unit.number: unit for unit in Unit}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many hits in a window."""
+
+    amount: int
+    unit: Unit
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One span that a counter lives for, in whole seconds of Unix time."""
+
+    start: int
+    end: int
+
+
+class Windows:
+    """Finds the window that a moment lies in."""
+
+    def __init__(self, *, calendar_month: bool = False) -> None:
+        self._calendar_month = calendar_month
+
+    def at(self, unit: Unit, now: float) -> Window:
+        """Return the window of `unit` around `now`."""
+        if unit is Unit.MONTH and self._calendar_month:
+            return calendar_month(now)
+        start = int(now) // unit.seconds * unit.seconds
+        return Window(start, start + unit.seconds)
+
+
+def calendar_month(now: float) -> Window:
+    """Return the month around `now` in UTC."""
+    first = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    after = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
+    return Window(int(first.timestamp()), int(after.timestamp()))

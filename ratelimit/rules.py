@@ -1,0 +1,164 @@
+"""The tree of rules of each domain, and how a descriptor finds its rule.
+
+    domain ─┬─ key_value ─┬─ key_value …      entry i of a descriptor is looked up at depth i:
+            ├─ key_va*    └─ key                 1. the exact composite key
+            └─ key                               2. patterns, in the order of the file
+                                                 3. the bare key
+1. There is no way back: the first that fits at a depth is taken, also if nothing fits below it.
+2. A limit counts only at the last entry; a longer or a shorter descriptor does not match.
+3. A node without limit and children therefore allows what a broader rule beside it would limit.
+4. Key and value are joined by `_` before the look-up (envoyproxy/ratelimit does so, and its
+   counters are named that way), so `a_b` and `a`, `b` are one key and may not both be configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ratelimit.descriptor import Entry
+from ratelimit.limits import Limit
+from ratelimit.specs import JsonValue, Where
+
+
+# Compared by identity: one object is one node of one loaded tree.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One node's decision: a limit, or that there is none."""
+
+    limit: Limit | None
+    """None: `unlimited`."""
+    path: str
+    """Composite keys of the configured nodes, joined by dots, the domain first."""
+    where: Where
+    shadow_mode: bool = False
+    quota_mode: bool = False
+    name: str = ""
+    replaces: frozenset[str] = frozenset()
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One descriptor of the configuration."""
+
+    composite: str
+    rule: Rule | None = None
+    children: dict[str, Node] = field(default_factory=dict)
+    patterns: list[Pattern] = field(default_factory=list)
+    shared_value: str = ""
+    """The pattern of a value with `share_threshold`: counted and reported in place of the value."""
+    detailed_metric: bool = False
+    value_to_metric: bool = False
+
+    def find(self, key: str, value: str) -> Node | None:
+        """Return the child for one entry: exact, then the first pattern that fits, then the bare key."""
+        composite = f"{key}_{value}"
+        child = self.children.get(composite)
+        if child is None:
+            for pattern in self.patterns:
+                if pattern.fits(composite):
+                    return pattern.node
+            child = self.children.get(key)
+        return child
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A composite key with stars, each standing for any run of characters, also none."""
+
+    node: Node
+    prefix: str
+    middle: tuple[str, ...]
+    suffix: str
+
+    def fits(self, composite: str) -> bool:
+        """Say whether the fixed parts occur in order and without overlap, both ends anchored."""
+        position, end = len(self.prefix), len(composite) - len(self.suffix)
+        if end < position or not composite.startswith(self.prefix) or not composite.endswith(self.suffix):
+            return False
+        for part in self.middle:
+            found = composite.find(part, position, end)
+            if found < 0:
+                return False
+            position = found + len(part)
+        return True
+
+
+def pattern(node: Node) -> Pattern:
+    """Split a node's composite key at its stars."""
+    prefix, *middle, suffix = node.composite.split("*")
+    return Pattern(node, prefix, tuple(part for part in middle if part), suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The rule that a descriptor found, and the names that follow from the way to it."""
+
+    rule: Rule
+    stats_key: str
+    counted: tuple[Entry, ...]
+    """The entries that name the counter: shared values are replaced by their pattern."""
+
+
+class Domain:
+    """All rules of one domain."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.root = Node(name)
+
+    def match(self, entries: Sequence[Entry]) -> Match | None:
+        """Return the rule at the last entry, or None."""
+        node, path = self.root, []
+        for key, value in entries:
+            child = node.find(key, value)
+            if child is None:
+                return None
+            path.append(child)
+            node = child
+        if not path or node.rule is None:
+            return None
+        counted = tuple((key, step.shared_value or value) for (key, value), step in zip(entries, path, strict=True))
+        return Match(node.rule, self._stats_key(path, counted), counted)
+
+    def _stats_key(self, path: Sequence[Node], counted: Sequence[Entry]) -> str:
+        if path[-1].detailed_metric:
+            return ".".join([self.name, *(f"{key}_{value}" for key, value in counted)])
+        steps = zip(path, counted, strict=True)
+        return ".".join(
+            [self.name, *(joined(*entry) if step.value_to_metric else step.composite for step, entry in steps)]
+        )
+
+    def rules(self) -> list[Rule]:
+        """List every rule, in the order of the files."""
+        found, waiting = [], [self.root]
+        while waiting:
+            node = waiting.pop()
+            if node.rule is not None:
+                found.append(node.rule)
+            waiting.extend(reversed(node.children.values()))
+        return found
+
+
+def joined(key: str, value: str) -> str:
+    """Return the composite key; an empty value adds nothing."""
+    return f"{key}_{value}" if value else key
+
+
+class RuleSet:
+    """Everything loaded, as one unit: replaced whole, never changed."""
+
+    def __init__(self, domains: Mapping[str, Domain]) -> None:
+        self.domains = domains
+
+    def dump(self) -> list[str]:
+        """List every limit, one line each, in the words of the reference's `/rlconfig`."""
+        return [describe(rule) for domain in self.domains.values() for rule in domain.rules()]
+
+
+def describe(rule: Rule) -> str:
+    """Return one line of `/rlconfig`."""
+    unit, amount = (rule.limit.unit.name, rule.limit.amount) if rule.limit else ("UNKNOWN", 0)
+    modes = f"shadow_mode: {str(rule.shadow_mode).lower()}, quota_mode: {str(rule.quota_mode).lower()}"
+    return f"{rule.path}: unit={unit} requests_per_unit={amount}, {modes}"

@@ -1,0 +1,179 @@
+"""Settings of the rate limit service; names and defaults are envoyproxy/ratelimit's where it has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from serving.settings import (
+    Group,
+    GrpcSettings,
+    HttpSettings,
+    LifecycleSettings,
+    LogSettings,
+    Pairs,
+    PerSecondRedisSettings,
+    RedisSettings,
+    Seconds,
+    StatsSettings,
+    TracingSettings,
+    read,
+)
+
+
+class ConfigSettings(Group):
+    """Where rules come from."""
+
+    config_type: Literal["FILE", "GRPC_XDS_SOTW"] = "FILE"
+    """Files, or a management server over ADS."""
+    force_start_without_initial_config: bool = False
+    """Open the port before the first rules came from the management server."""
+    merge_domain_config: bool = False
+    """Several files may add rules to one domain."""
+    runtime_root: str = "/srv/runtime_data/current"
+    """Top of the rule files; with RUNTIME_WATCH_ROOT a symbolic link that is swapped."""
+    runtime_subdirectory: str = ""
+    """Folder below it."""
+    runtime_appdirectory: str = "config"
+    """Folder below that, which holds the rule files."""
+    runtime_ignoredotfiles: bool = False
+    """Leave out files whose name starts with a dot."""
+    runtime_watch_root: bool = True
+    """Watch for a swap of RUNTIME_ROOT; false: for changes of files in the folder."""
+    config_grpc_xds_node_id: str = "default"
+    """Node id told to the management server."""
+    config_grpc_xds_node_metadata: str = ""
+    """Node metadata, `key=value,key=value`."""
+    config_grpc_xds_server_url: str = "localhost:18000"
+    """Address of the management server."""
+    config_grpc_xds_server_connect_retry_interval: Seconds = 3.0
+    """Wait after a connection that failed."""
+    config_grpc_xds_client_additional_headers: Pairs = {}
+    """Metadata sent with the stream, `key:value,key:value`. Values are never logged."""
+    config_grpc_xds_server_use_tls: bool = False
+    """Connect by TLS."""
+    config_grpc_xds_client_tls_cert: str = ""
+    """File of the client certificate."""
+    config_grpc_xds_client_tls_key: str = ""
+    """File of its key."""
+    config_grpc_xds_server_tls_cacert: str = ""
+    """File of the CA of the management server; empty: the system's."""
+    config_grpc_xds_server_tls_san: str = ""
+    """Name its certificate must carry, where it differs from the address."""
+    xds_client_backoff_initial_interval: Seconds = 10.0
+    """First wait after a stream that broke."""
+    xds_client_backoff_max_interval: Seconds = 60.0
+    """Longest wait."""
+    xds_client_backoff_random_factor: float = 0.5
+    """Share of the wait that is random."""
+    xds_client_backoff_jitter: bool = True
+    """Whether waits are random at all."""
+    xds_client_max_msg_size_in_bytes: int = 0
+    """Largest message from the management server; 0: gRPC's default of 4 MiB."""
+
+
+class LimiterSettings(Group):
+    """Counting."""
+
+    backend_type: Literal["redis", "memory", "memcache"] = "redis"
+    """Where counters live. `memory` counts in this process only; `memcache` is refused."""
+    expiration_jitter_max_seconds: int = 300
+    """Random seconds added to the life of a counter, so that not all expire together."""
+    local_cache_size_in_bytes: int = 0
+    """Size of the in-process memory of counters that are over; 0: none."""
+    near_limit_ratio: float = 0.8
+    """Share of a limit above which hits count as near it."""
+    cache_key_prefix: str = ""
+    """Put before every counter key."""
+    stop_cache_key_increment_when_overlimit: bool = False
+    """Where one limit of a request would go over, do not charge the others."""
+    use_calendar_month_rate_limit: bool = False
+    """Months start on their first day, 00:00 UTC, instead of every 30 days."""
+    request_id_entry: str = "_request_id"
+    """Descriptor entry that carries a request id: taken out before matching."""
+    memory_counters_max: int = 1_000_000
+    """Counters the memory backend holds; beyond it those that expire first are dropped."""
+    descriptors_max: int = 1_000
+    """Descriptors in one request; above it INVALID_ARGUMENT."""
+    plans_max: int = 65_536
+    """Requests whose meaning is remembered (by their bytes)."""
+    plans_bytes_max: int = 64 * 1024 * 1024
+    """Memory for those, roughly."""
+
+
+class ModeSettings(Group):
+    """Switches that are read again at each load of rules."""
+
+    shadow_mode: bool = False
+    """Count and report, never deny."""
+    quota_mode: bool = False
+    """Every rule is a quota rule: a request is denied only if all its limits are over."""
+    response_dynamic_metadata: bool = False
+    """Return the request and the metadata of its rules as dynamic metadata."""
+    limit_response_headers_enabled: bool = False
+    """Add limit headers to the response."""
+    limit_limit_header: str = "RateLimit-Limit"
+    """Name of the header with the limit."""
+    limit_remaining_header: str = "RateLimit-Remaining"
+    """Name of the header with what is left."""
+    limit_reset_header: str = "RateLimit-Reset"
+    """Name of the header with the seconds to the end of the window."""
+    limit_request_headers_enabled: bool = False
+    """Add limit headers to the upstream request."""
+    limit_request_limit_header: str = "RateLimit-Limit"
+    """Its header with the limit."""
+    limit_request_remaining_header: str = "RateLimit-Remaining"
+    """Its header with what is left."""
+    limit_request_reset_header: str = "RateLimit-Reset"
+    """Its header with the seconds to the end of the window."""
+
+
+class HealthSettings(Group):
+    """What health waits for, and how errors are spoken."""
+
+    healthy_with_at_least_one_config_loaded: bool = False
+    """NOT_SERVING until at least one domain is loaded."""
+    json_errors_as_400: bool = False
+    """Answer errors of the service on /json with 400 instead of 5xx, as the reference does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them, read once."""
+
+    http: HttpSettings
+    grpc: GrpcSettings
+    lifecycle: LifecycleSettings
+    log: LogSettings
+    stats: StatsSettings
+    tracing: TracingSettings
+    redis: RedisSettings
+    redis_per_second: PerSecondRedisSettings | None
+    config: ConfigSettings
+    limiter: LimiterSettings
+    health: HealthSettings
+
+
+class _PerSecondSwitch(Group):
+    redis_persecond: bool = False
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: a variable cannot be used; it is named.
+    """
+    return Settings(
+        http=read(HttpSettings),
+        grpc=read(GrpcSettings),
+        lifecycle=read(LifecycleSettings),
+        log=read(LogSettings),
+        stats=read(StatsSettings),
+        tracing=read(TracingSettings),
+        redis=read(RedisSettings),
+        redis_per_second=read(PerSecondRedisSettings) if read(_PerSecondSwitch).redis_persecond else None,
+        config=read(ConfigSettings),
+        limiter=read(LimiterSettings),
+        health=read(HealthSettings),
+    )

@@ -1,0 +1,105 @@
+"""Turn written rules into trees, and name everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ratelimit.errors import ConfigError, Problem
+from ratelimit.limits import Limit, Unit
+from ratelimit.rules import Domain, Node, Rule, RuleSet, joined, pattern
+from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
+
+
+def build(specs: Iterable[DomainSpec], *, merge: bool = False) -> RuleSet:
+    """Return the rules of all specs as one unit.
+
+    `merge` lets several specs add to one domain; their nodes must still differ.
+
+    Raises:
+        ConfigError: something is wrong; it carries every problem of every spec.
+    """
+    builder = Builder(merge=merge)
+    for spec in specs:
+        builder.add(spec)
+    if builder.problems:
+        raise ConfigError(builder.problems)
+    return RuleSet(builder.domains)
+
+
+class Builder:
+    """Gathers domains and problems; a problem never stops the search for others."""
+
+    def __init__(self, *, merge: bool) -> None:
+        self.domains: dict[str, Domain] = {}
+        self.problems: list[Problem] = []
+        self._merge = merge
+
+    def add(self, spec: DomainSpec) -> None:
+        """Add one domain."""
+        if not spec.domain:
+            self._blame(spec.where, "config file cannot have empty domain")
+        elif spec.domain in self.domains and not self._merge:
+            self._blame(spec.where, f"duplicate domain '{spec.domain}' in config file")
+        domain = self.domains.setdefault(spec.domain, Domain(spec.domain))
+        self._grow(domain.root, spec.domain, spec.descriptors)
+
+    def _grow(self, parent: Node, path: str, specs: Sequence[DescriptorSpec]) -> None:
+        for spec in specs:
+            if not spec.key:
+                self._blame(spec.where, "descriptor has empty key")
+                continue
+            composite = joined(spec.key, spec.value)
+            below = f"{path}.{composite}"
+            if composite in parent.children:
+                self._blame(spec.where, f"duplicate descriptor composite key '{below}'")
+                continue
+            node = self._node(spec, composite, below)
+            parent.children[composite] = node
+            if "*" in composite:
+                parent.patterns.append(pattern(node))
+            self._grow(node, below, spec.descriptors)
+
+    def _node(self, spec: DescriptorSpec, composite: str, path: str) -> Node:
+        if spec.share_threshold and "*" not in spec.value:
+            self._blame(
+                spec.where,
+                f"share_threshold can only be used with wildcard values (containing '*'), but found key '{composite}'",
+            )
+        return Node(
+            composite,
+            self._rule(spec, spec.rate_limit, path) if spec.rate_limit else None,
+            shared_value=spec.value if spec.share_threshold else "",
+            detailed_metric=spec.detailed_metric,
+            value_to_metric=spec.value_to_metric,
+        )
+
+    def _rule(self, spec: DescriptorSpec, limit: LimitSpec, path: str) -> Rule:
+        for name in limit.replaces:
+            if not name:
+                self._blame(limit.where, "should not have an empty replaces entry")
+            elif name == limit.name:
+                self._blame(limit.where, "replaces should not contain name of same descriptor")
+        return Rule(
+            self._limit(limit),
+            path,
+            limit.where,
+            spec.shadow_mode,
+            spec.quota_mode,
+            limit.name,
+            frozenset(limit.replaces),
+            spec.metadata,
+        )
+
+    def _limit(self, limit: LimitSpec) -> Limit | None:
+        unit = Unit.__members__.get(limit.unit.upper())
+        if limit.unlimited:
+            if unit is not None:
+                self._blame(limit.where, "should not specify rate limit unit when unlimited")
+            return None
+        if unit is None:
+            self._blame(limit.where, f"invalid rate limit unit '{limit.unit}'")
+            return None
+        return Limit(limit.requests_per_unit, unit, limit.name)
+
+    def _blame(self, where: Where, message: str) -> None:
+        self.problems.append(Problem(where.file, where.line, message))

@@ -1,0 +1,1 @@
+"""A cache of LLM answers, found by meaning."""

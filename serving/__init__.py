@@ -1,0 +1,1 @@
+"""What any of our processes needs; knows no limit and no cache."""

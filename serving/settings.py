@@ -1,0 +1,286 @@
+"""Settings that every process has; the sentence under each field is the operator's manual.
+
+Names, types and defaults are envoyproxy/ratelimit's wherever it has the setting, so that its
+environment works unchanged. `docs/operations.md` is generated from these classes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+class SettingsError(Exception):
+    """An environment variable cannot be used; the message names it, and its value where that is no secret."""
+
+
+def seconds(value: object) -> object:
+    """Read a duration as Go writes them: `1h30m`, `200ms`, `0`; a plain number counts as seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if _DURATION.sub("", text) == "" and text:
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"not a duration such as 200ms, 10s or 1h30m: '{text}'") from None
+
+
+def pairs(value: object) -> object:
+    """Read `key:value,key:value`; the first colon of each pair divides."""
+    if not isinstance(value, str):
+        return value
+    return dict(pair.strip().split(":", 1) for pair in value.split(",") if ":" in pair)
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Pairs = Annotated[dict[str, str], BeforeValidator(pairs)]
+
+
+class Group(BaseSettings):
+    """One block of the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=False,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+        enable_decoding=False,
+    )
+
+
+class HttpSettings(Group):
+    """The HTTP listeners."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the reference's default
+    """Address of /healthcheck and /json."""
+    port: int = 8080
+    """Port of /healthcheck and /json; 0 picks a free one."""
+    debug_host: str = "0.0.0.0"  # noqa: S104 - the reference's default
+    """Address of the debug pages (/, /rlconfig, /stats, profiles)."""
+    debug_port: int = 6070
+    """Port of the debug pages; 0 picks a free one."""
+    http_body_bytes_max: int = 4 * 1024 * 1024
+    """Largest body that /json takes; above it 413."""
+
+
+class GrpcSettings(Group):
+    """The gRPC listener."""
+
+    grpc_host: str = "0.0.0.0"  # noqa: S104 - the reference's default
+    """Address that gRPC listens on."""
+    grpc_port: int = 8081
+    """Port that gRPC listens on; 0 picks a free one."""
+    grpc_uds: str = ""
+    """Unix socket to listen on instead of the port."""
+    grpc_max_connection_age: Seconds = 24 * 3600.0
+    """Age at which a connection is told to go (GOAWAY), give or take 10 %."""
+    grpc_max_connection_age_grace: Seconds = 3600.0
+    """What calls in flight have left after that."""
+    grpc_server_use_tls: bool = False
+    """Serve TLS."""
+    grpc_server_tls_cert: str = ""
+    """File of the certificate chain (PEM); read again when it is replaced."""
+    grpc_server_tls_key: str = ""
+    """File of its private key (PEM)."""
+    grpc_client_tls_cacert: str = ""
+    """File of the CA that client certificates must come from; set, a client without one is refused."""
+    grpc_server_tls_ca_cert: str = ""
+    """The same under the name that Envoy Gateway sets; used where GRPC_CLIENT_TLS_CACERT is empty."""
+    grpc_client_tls_san: str = ""
+    """DNS name that a client's certificate must carry; empty: any of the CA."""
+    grpc_message_bytes_max: int = 4 * 1024 * 1024
+    """Largest request message; above it RESOURCE_EXHAUSTED, as gRPC's own default."""
+    grpc_max_concurrent_streams: int = 1024
+    """Calls at a time on one connection."""
+    transport: Literal["auto", "front", "grpcio"] = "auto"
+    """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server."""
+    queue_calls_max: int = 4096
+    """Calls that may wait for a handler; beyond it RESOURCE_EXHAUSTED at once. Shared fairly between connections."""
+    batch_calls_max: int = 256
+    """Calls that a handler is given at a time."""
+    batches_in_flight_max: int = 2
+    """Batches under way at a time: the next is prepared while the store answers the last."""
+
+
+class LifecycleSettings(Group):
+    """Starting and stopping."""
+
+    drain_delay: Seconds = 5.0
+    """From SIGTERM on, health says NOT_SERVING while calls are still answered for so long: longer than the interval
+    of the caller's health checks, or it goes on choosing a replica that has left."""
+    drain_grace: Seconds = 10.0
+    """What calls in flight have left after DRAIN_DELAY; then they are cut."""
+
+
+class LogSettings(Group):
+    """Logs, on standard error."""
+
+    log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "PANIC"] = "WARN"
+    """Least severity written."""
+    log_format: Literal["text", "json"] = "text"
+    """`json` writes `@timestamp`, `level`, `@message` and fields."""
+    log_denials_per_second: float = 1.0
+    """Denials logged a second at most (rule, file, line); how many were left out is logged with the next. 0: none."""
+    hash_values: bool = False
+    """Replace values of descriptors by a short hash in logs, metrics and debug pages."""
+
+
+class StatsSettings(Group):
+    """Metrics."""
+
+    use_statsd: bool = True
+    """Send counters to statsd."""
+    statsd_protocol: Literal["tcp", "udp"] = "tcp"
+    """How statsd is spoken."""
+    statsd_host: str = "localhost"
+    """Host of statsd."""
+    statsd_port: int = 8125
+    """Port of statsd."""
+    use_dog_statsd: bool = False
+    """Send to dogstatsd (with tags) instead."""
+    use_dog_statsd_mogrifiers: str = ""
+    """Names of rewriting rules, comma-separated; each has DOG_STATSD_MOGRIFIER_<NAME>_PATTERN, _NAME and _TAGS."""
+    use_prometheus: bool = False
+    """Serve a Prometheus page instead. Only one of statsd, dogstatsd and Prometheus may be chosen explicitly."""
+    prometheus_addr: str = ":9090"
+    """Address of that page."""
+    prometheus_path: str = "/metrics"
+    """Its path."""
+    prometheus_mapper_yaml: str = ""
+    """File with other mapping rules from dotted names to series."""
+    prometheus_response_time_as_milliseconds: bool = False
+    """Observe response times in milliseconds under the seconds name, as older dashboards expect."""
+    extra_tags: Pairs = {}
+    """Tags added to every counter, `key:value,key:value`."""
+    stats_flush_interval: Seconds = 10.0
+    """Time between two sends to statsd."""
+    disable_stats: bool = False
+    """No metrics anywhere."""
+    stats_series_max: int = 10_000
+    """Series that rules may make; further ones are counted under `other`."""
+    stats_series_ttl: Seconds = 3600.0
+    """A rule's series that has not moved for so long is dropped."""
+
+
+class TracingSettings(Group):
+    """OpenTelemetry; exporters also read the standard OTEL_EXPORTER_OTLP_* names."""
+
+    tracing_enabled: bool = False
+    """Export spans."""
+    tracing_exporter_protocol: Literal["http", "grpc"] = "http"
+    """How OTLP is spoken."""
+    tracing_service_name: str = "RateLimit"
+    """`service.name`."""
+    tracing_service_namespace: str = ""
+    """`service.namespace`."""
+    tracing_service_instance_id: str = ""
+    """`service.instance.id`; empty: a random one."""
+    tracing_sampling_rate: float = 1.0
+    """Share of root spans kept, 0 to 1."""
+    otlp_metrics_enabled: bool = False
+    """Export metrics by OTLP too."""
+
+
+class RedisSettings(Group):
+    """The Redis (or Valkey) that counts."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+
+    socket_type: Literal["tcp", "unix"] = "unix"
+    """How REDIS_URL is read: `tcp` is host:port, `unix` a path."""
+    type: str = "SINGLE"
+    """SINGLE, SENTINEL or CLUSTER; upper or lower case."""
+    url: SecretStr = SecretStr("/var/run/nutcracker/ratelimit.sock")
+    """Path; host:port; `master,host:port,…` of sentinels; `host:port,…` of cluster nodes. redis:// and rediss:// URLs
+    with credentials are taken too. Never logged."""
+    auth: SecretStr = SecretStr("")
+    """`password` or `user:password`. Never logged."""
+    auth_file: str = ""
+    """File that holds the same; read again at each connection, so that a rotated secret is picked up."""
+    sentinel_auth: SecretStr = SecretStr("")
+    """Credentials of the sentinels."""
+    tls: bool = False
+    """Connect by TLS."""
+    tls_client_cert: str = ""
+    """File of the client certificate."""
+    tls_client_key: str = ""
+    """File of its key."""
+    tls_cacert: str = ""
+    """File of the CA of the server's certificate; empty: the system's."""
+    tls_skip_hostname_verification: bool = False
+    """Do not compare the server's name with its certificate."""
+    timeout: Seconds = 10.0
+    """Bound on every wait for Redis: connecting, reading, writing. A call's own deadline cuts it shorter."""
+    scripts: Literal["on", "off", "auto"] = "auto"
+    """`off`: no scripts, for proxies that refuse them (twemproxy, Envoy's redis_proxy): INCRBY and EXPIRE in a
+    pipeline, plain fixed windows only. `auto`: off on nutcracker's Unix socket, or where the server refuses a script."""
+    startup_initial_interval: Seconds = 1.0
+    """First wait between attempts to reach Redis at start."""
+    startup_max_interval: Seconds = 30.0
+    """Longest wait between them."""
+    startup_max_elapsed_time: Seconds = 0.0
+    """When to give up at start; 0: never."""
+    health_check_active_connection: bool = False
+    """Health follows the connection all the time, not only until it was reached first."""
+    breaker_failures: int = 5
+    """Failures in a row after which calls fail at once instead of waiting."""
+    breaker_probe_interval: Seconds = 0.5
+    """How often an open breaker lets one attempt through."""
+    pipeline_ledgers_max: int = 512
+    """Calls put into one script call; larger batches are split."""
+    # Accepted for the reference's sake; one warning says that they do nothing here.
+    pool_size: int = 10
+    """Not used: one connection carries every batch."""
+    pool_on_empty_behavior: str = ""
+    """Not used: there is no pool."""
+    pipeline_window: str = ""
+    """Not used: calls that arrive together go together, and nobody waits for more."""
+    pipeline_limit: str = ""
+    """Not used: see REDIS_PIPELINE_LEDGERS_MAX."""
+    cluster_pipeline_parallelism: str = ""
+    """Not used: all nodes are asked at the same time."""
+    close_connection_on_readonly_error: bool = True
+    """Not used: a READONLY answer always makes us connect again."""
+
+
+class PerSecondRedisSettings(RedisSettings):
+    """The Redis that counts limits per second, where it is another."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_PERSECOND_")
+
+
+_Group = TypeVar("_Group", bound=Group)
+
+
+def read(group: type[_Group], **options: Any) -> _Group:  # noqa: ANN401 - options of pydantic-settings
+    """Read one block from the environment.
+
+    Raises:
+        SettingsError: a variable cannot be used; all of them are named.
+    """
+    prefix = str(options.get("_env_prefix", group.model_config.get("env_prefix", "")))
+    try:
+        return group(**options)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_blame(group, prefix, dict(problem)) for problem in error.errors())) from None
+
+
+def _blame(group: type[Group], prefix: str, problem: dict[str, Any]) -> str:
+    field = str(problem["loc"][0]).removeprefix(prefix.lower())
+    known = group.model_fields.get(field)
+    is_secret = known is not None and known.annotation is SecretStr
+    value = "" if is_secret else f" (is '{problem['input']}')"
+    return f"{prefix}{field.upper()}: {problem['msg']}{value}"
