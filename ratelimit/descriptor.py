@@ -27,4 +27,5 @@ class Request:
 
     domain: str
     descriptors: tuple[Descriptor, ...]
-    hits: int = 1
+    hits: int | None = None
+    """None: not given, which counts as 1."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class FakeClock:
-    """Starts well inside every window: 2023-11-15 00:13:20 UTC, a Wednesday."""
+    """Starts well inside every window: 2023-11-15 00:20:00 UTC, a Wednesday."""
 
-    def __init__(self, wall: float = 1_700_007_200.0) -> None:
+    def __init__(self, wall: float = 1_700_007_600.0) -> None:
         self._wall = wall
         self._steady = 1_000.0
 

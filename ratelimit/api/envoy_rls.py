@@ -1,0 +1,142 @@
+"""Envoy's rate limit service: `envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit`.
+
+Errors keep the status a caller of the reference knows: UNKNOWN for a request without domain or
+descriptors, for missing rules and for what Redis refuses. Our own outages are UNAVAILABLE, and
+what the reference crashes on is INVALID_ARGUMENT. `overall_code` UNKNOWN is never sent: Envoy lets
+it pass without asking failure_mode_deny, so it would take the choice from the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratelimit.api import rls_messages
+from ratelimit.api.plans import Plans
+from ratelimit.config.source import Rules
+from ratelimit.errors import BadRequest, StoreError, StoreRefused
+from ratelimit.limiter import Ask, Limiter, Stats
+from ratelimit.plan import Plan, Planner
+from ratelimit.rules import RuleSet
+from ratelimit.settings import LimiterSettings, ModeSettings
+from ratelimit.verdict import Verdict
+from serving.calls import Call, Failure, Reply, StatusCode
+from serving.clock import Clock
+from serving.metrics import Registry
+
+PATH = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+
+NO_DOMAIN = "rate limit domain must not be empty"
+NO_DESCRIPTORS = "rate limit descriptor list must not be empty"
+NO_RULES = "no rate limit configuration loaded"
+
+
+class EnvoyRls:
+    """The handler of a batch: bytes to plans, one decision, verdicts to bytes."""
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place
+        self,
+        limiter: Limiter,
+        planner: Planner,
+        rules: Rules,
+        settings: LimiterSettings,
+        registry: Registry,
+        stats: Stats,
+        clock: Clock,
+    ) -> None:
+        self._limiter = limiter
+        self._planner = planner
+        self._rules = rules
+        self._descriptors_max = settings.descriptors_max
+        self._request_id_entry = settings.request_id_entry
+        self._plans = Plans(entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
+        self._clock = clock
+        self._metrics = Metrics(registry, stats)
+        registry.gauge("weir.plans.entries", lambda: len(self._plans))
+        registry.gauge("weir.plans.hits", lambda: self._plans.hits)
+        registry.gauge("weir.plans.misses", lambda: self._plans.misses)
+
+    async def should_rate_limit(self, calls: Sequence[Call]) -> Sequence[Reply]:
+        """Answer a batch of RateLimitRequests."""
+        started = self._clock.steady()
+        drafts = [self._ask(call) for call in calls]
+        asks = [draft for draft in drafts if isinstance(draft, Ask)]
+        modes = self._rules.modes
+        verdicts = iter(await self._limiter.decide(asks, modes) if asks else ())
+        replies = [self._reply(next(verdicts), modes) if isinstance(draft, Ask) else draft for draft in drafts]
+        self._metrics.count_calls(len(calls), self._clock.steady() - started)
+        return replies
+
+    def _ask(self, call: Call) -> Ask | Failure:
+        rules = self._rules.current
+        try:
+            plan = self._plans.get(call.message, self._rules.generation, lambda message: self._plan(message, rules))
+        except BadRequest as error:
+            self._metrics.service_error.add()
+            # The reference answers its two own complaints with UNKNOWN; what it has no words for is the caller's fault.
+            is_known = str(error) in {NO_DOMAIN, NO_DESCRIPTORS, NO_RULES}
+            return Failure(StatusCode.UNKNOWN if is_known else StatusCode.INVALID_ARGUMENT, str(error))
+        if not plan.is_known_domain:
+            self._metrics.count_unknown_domain(plan)
+        return Ask(plan, plan.request.hits or 1, call.deadline)
+
+    def _plan(self, message: bytes, rules: RuleSet | None) -> Plan:
+        request = rls_messages.parse(
+            message, descriptors_max=self._descriptors_max, request_id_entry=self._request_id_entry
+        )
+        if not request.domain:
+            raise BadRequest(NO_DOMAIN)
+        if not request.descriptors:
+            raise BadRequest(NO_DESCRIPTORS)
+        if rules is None:
+            raise BadRequest(NO_RULES)
+        return self._planner.plan(request, rules)
+
+    def _reply(self, verdict: Verdict | StoreError, modes: ModeSettings) -> Reply:
+        if isinstance(verdict, StoreError):
+            self._metrics.redis_error.add()
+            refused = isinstance(verdict, StoreRefused)
+            return Failure(StatusCode.UNKNOWN if refused else StatusCode.UNAVAILABLE, str(verdict))
+        if verdict.is_over and modes.shadow_mode:
+            verdict.is_over = False
+            self._metrics.global_shadow_mode.add()
+        return rls_messages.encode(
+            verdict,
+            response_headers=response_headers(modes) if modes.limit_response_headers_enabled else None,
+            request_headers=request_headers(modes) if modes.limit_request_headers_enabled else None,
+        )
+
+
+def response_headers(modes: ModeSettings) -> tuple[str, str, str]:
+    """Return the names of the limit headers for the client."""
+    return modes.limit_limit_header, modes.limit_remaining_header, modes.limit_reset_header
+
+
+def request_headers(modes: ModeSettings) -> tuple[str, str, str]:
+    """Return the names of the limit headers for the upstream."""
+    return (
+        modes.limit_request_limit_header,
+        modes.limit_request_remaining_header,
+        modes.limit_request_reset_header,
+    )
+
+
+class Metrics:
+    """The counters of this method, under the reference's names."""
+
+    def __init__(self, registry: Registry, stats: Stats) -> None:
+        self._stats = stats
+        self.service_error = registry.counter("ratelimit.service.call.should_rate_limit.service_error")
+        self.redis_error = registry.counter("ratelimit.service.call.should_rate_limit.redis_error")
+        self.global_shadow_mode = registry.counter("ratelimit.service.global_shadow_mode")
+        self.total_requests = registry.counter("ratelimit_server.ShouldRateLimit.total_requests")
+        self.response_time = registry.timer("ratelimit_server.ShouldRateLimit.response_time")
+
+    def count_calls(self, calls: int, seconds: float) -> None:
+        """Count a batch; each of its calls took as long as the batch."""
+        self.total_requests.add(calls)
+        for _ in range(calls):
+            self.response_time.observe(seconds)
+
+    def count_unknown_domain(self, plan: Plan) -> None:
+        """Count one for each descriptor, as the reference does."""
+        self._stats[plan.request.domain].domain_not_found += len(plan.steps)

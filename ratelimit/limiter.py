@@ -1,0 +1,188 @@
+"""Charge a batch of plans in one round trip, and say what each may do.
+
+    Ask (plan, hits, deadline) ──▶ Draft ──▶ Ledger ─┐
+    Ask ──▶ Draft ──▶ Ledger ────────────────────────┼──▶ Store.charge, once ──▶ Draft.settle ──▶ Verdict
+    Ask ──▶ Draft (nothing to count) ────────────────┘ no
+
+1. The clock is read once for a batch: keys and resets of one answer never belong to two windows.
+2. Where nothing is to be counted (no rule, unlimited, known to be over) the store is not asked.
+3. Denied hits are counted too. With STOP (`Policy.STOP`) a request in which some limit goes over
+   charges only those that do, and so does one in which some limit is known to be over.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ratelimit import folding
+from ratelimit.accounting import RuleStats, account, account_local, account_refund
+from ratelimit.errors import StoreError
+from ratelimit.limits import Unit, Window, Windows
+from ratelimit.local_cache import LocalCache
+from ratelimit.plan import Plan, Step
+from ratelimit.settings import ModeSettings
+from ratelimit.store import Charge, Count, Ledger, Outcome, Policy, Store
+from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
+from serving.clock import Clock
+
+
+class Stats(Protocol):
+    """Where hits are accounted for, by the path of the rule."""
+
+    def __getitem__(self, stats_key: str, /) -> RuleStats:
+        """Return the sums of one path; look it up each time, entries come and go."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request that waits for its verdict."""
+
+    plan: Plan
+    hits: int
+    """Of descriptors that bring none of their own; at least 1."""
+    deadline: float
+
+
+@dataclass(slots=True)
+class Draft:
+    """A verdict under way."""
+
+    ask: Ask
+    statuses: list[Status]
+    ledger: Ledger | None = None
+    positions: list[int] = field(default_factory=list)
+    """Descriptor of each charge."""
+    is_stopped: bool = False
+    """Some limit is known to be over, so the others are only looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One unit's window in this batch."""
+
+    window: Window
+    suffix: str
+    reset_seconds: int
+    ttl_seconds: int
+
+
+class Limiter:
+    """Decides; knows neither the wire nor where counters live."""
+
+    def __init__(  # noqa: PLR0913 - it is put together in one place, by keyword
+        self,
+        store: Store,
+        clock: Clock,
+        stats: Stats,
+        *,
+        windows: Windows,
+        policy: Policy = Policy.BURN,
+        jitter_seconds: int = 0,
+        local_cache: LocalCache | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._stats = stats
+        self._windows = windows
+        self._policy = policy
+        self._jitter_seconds = jitter_seconds
+        self._local_cache = local_cache
+
+    async def decide(self, asks: Sequence[Ask], modes: ModeSettings) -> list[Verdict | StoreError]:
+        """Answer every ask, in order; an error is that ask's alone."""
+        now = self._clock.wall()
+        spans: dict[Unit, Span] = {}
+        drafts = [self._draft(ask, now, spans) for ask in asks]
+        ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
+        outcomes = iter(await self._store.charge(ledgers, now) if ledgers else ())
+        return [self._finish(draft, outcomes, modes, spans) for draft in drafts]
+
+    def _draft(self, ask: Ask, now: float, spans: dict[Unit, Span]) -> Draft:
+        draft = Draft(ask, [])
+        charges: list[Charge] = []
+        for position, step in enumerate(ask.plan.steps):
+            rule = step.rule
+            if rule is None:
+                draft.statuses.append(NO_LIMIT)
+                continue
+            limit = rule.limit
+            if limit is None:
+                draft.statuses.append(UNLIMITED)
+                continue
+            span = spans.get(limit.unit) or self._span(limit.unit, now, spans)
+            key = step.stem + span.suffix
+            status = Status(is_over=False, limit=limit, remaining=0, reset_seconds=span.reset_seconds)
+            draft.statuses.append(status)
+            hits = ask.hits if step.hits is None else step.hits
+            if self._local_cache is not None and not step.is_refund and self._local_cache.is_over(key, now):
+                draft.is_stopped = self._policy is Policy.STOP
+                self._deny_locally(step, status, hits)
+                continue
+            draft.positions.append(position)
+            is_per_second = limit.unit is Unit.SECOND
+            charges.append(Charge(key, hits, limit.amount, span.ttl_seconds, step.is_refund, is_per_second))
+        if charges:
+            draft.ledger = self._ledger(draft, charges)
+        return draft
+
+    def _span(self, unit: Unit, now: float, spans: dict[Unit, Span]) -> Span:
+        window = self._windows.at(unit, now)
+        # One draw for a batch: counters born in it need not differ among themselves.
+        jitter = int(random.random() * self._jitter_seconds)  # noqa: S311 - spreads expiry, guards nothing
+        spans[unit] = Span(window, str(window.start), window.end - int(now), window.end - window.start + jitter)
+        return spans[unit]
+
+    def _ledger(self, draft: Draft, charges: list[Charge]) -> Ledger:
+        if draft.is_stopped:
+            for charge in charges:
+                charge.hits = 0 if not charge.is_refund else charge.hits
+        return Ledger(charges, draft.ask.deadline, self._policy)
+
+    def _deny_locally(self, step: Step, status: Status, hits: int) -> None:
+        rule = step.rule
+        is_shadow = rule is not None and rule.shadow_mode
+        account_local(self._stats[step.stats_key], hits, is_shadow=is_shadow)
+        status.is_over = not is_shadow
+
+    def _finish(
+        self, draft: Draft, outcomes: Iterator[Outcome], modes: ModeSettings, spans: dict[Unit, Span]
+    ) -> Verdict | StoreError:
+        if draft.ledger is not None:
+            outcome = next(outcomes)
+            if isinstance(outcome, StoreError):
+                return outcome
+            self._settle(draft, draft.ledger, outcome, spans)
+        plan, statuses = draft.ask.plan, draft.statuses
+        wants_headers = modes.limit_response_headers_enabled or modes.limit_request_headers_enabled
+        return Verdict(
+            folding.is_over(plan.steps, statuses, quota_mode=modes.quota_mode),
+            statuses,
+            folding.tightest(statuses) if wants_headers else None,
+            folding.metadata(plan, statuses) if modes.response_dynamic_metadata else None,
+        )
+
+    def _settle(self, draft: Draft, ledger: Ledger, counts: Sequence[Count], spans: dict[Unit, Span]) -> None:
+        """Turn what the counters held into statuses and statistics."""
+        steps, ask = draft.ask.plan.steps, draft.ask
+        for position, charge, (_, after) in zip(draft.positions, ledger.charges, counts, strict=True):
+            step, status = steps[position], draft.statuses[position]
+            rule, limit = step.rule, status.limit
+            if rule is None or limit is None:  # pragma: no cover - only counted steps have a charge
+                continue
+            stats = self._stats[step.stats_key]
+            hits = ask.hits if step.hits is None else step.hits
+            status.remaining = max(0, limit.amount - after)
+            if step.is_refund:
+                account_refund(stats, hits)
+                if self._local_cache is not None:
+                    self._local_cache.forget(charge.key)
+                continue
+            is_over = after > limit.amount
+            # By the hits asked, also where STOP left them out: the reference counts what was wanted.
+            account(stats, max(0, after - hits), after, hits, limit.amount, step.near_mark, rule.shadow_mode)
+            status.is_over = is_over and not rule.shadow_mode
+            if is_over and self._local_cache is not None:
+                self._local_cache.remember(charge.key, spans[limit.unit].window.end)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from ratelimit.accounting import StatsTable
+from ratelimit.descriptor import Descriptor, Request
+from ratelimit.errors import StoreError, StoreUnavailable
+from ratelimit.limiter import Ask, Limiter
+from ratelimit.limits import Windows
+from ratelimit.local_cache import LocalCache
+from ratelimit.plan import Planner
+from ratelimit.rules import RuleSet
+from ratelimit.settings import ModeSettings
+from ratelimit.store import Ledger, Outcome, Policy
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
+from tests.fakes.clock import FakeClock
+from tests.fakes.rules import limit, rule_set, unlimited
+
+MODES = ModeSettings()
+
+
+class CountingStore(MemoryStore):
+    """A memory store that tells how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1_000)
+        self.batches: list[Sequence[Ledger]] = []
+
+    async def charge(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
+        self.batches.append(ledgers)
+        return await super().charge(ledgers, now)
+
+
+class AwayStore(MemoryStore):
+    """A memory store whose first ledger of each batch cannot be applied."""
+
+    async def charge(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
+        rest = await super().charge(ledgers[1:], now)
+        return [StoreUnavailable("away"), *rest]
+
+
+class Bench:
+    """A limiter over memory with a clock that stands."""
+
+    def __init__(
+        self, rules: RuleSet, *, store: MemoryStore | None = None, policy: Policy = Policy.BURN, cache: bool = False
+    ) -> None:
+        self.clock = FakeClock()
+        self.stats = StatsTable(series_max=100, domains_max=10, ttl_seconds=60)
+        self.store = store or CountingStore()
+        self.cache = LocalCache(10_000) if cache else None
+        self.rules = rules
+        self.limiter = Limiter(
+            self.store,
+            self.clock,
+            self.stats,
+            windows=Windows(),
+            policy=policy,
+            jitter_seconds=300,
+            local_cache=self.cache,
+        )
+
+    def ask(self, *descriptors: Descriptor, hits: int = 1) -> Ask:
+        return Ask(Planner().plan(Request("d", descriptors), self.rules), hits, inf)
+
+    async def decide(self, *asks: Ask, modes: ModeSettings = MODES) -> list[Verdict]:
+        verdicts = await self.limiter.decide(asks, modes)
+        assert not any(isinstance(verdict, StoreError) for verdict in verdicts)
+        return verdicts  # type: ignore[return-value]
+
+    async def one(self, *descriptors: Descriptor, hits: int = 1) -> Verdict:
+        return (await self.decide(self.ask(*descriptors, hits=hits)))[0]
+
+
+def of(key: str, value: str = "1", hits: int | None = None, *, refund: bool = False) -> Descriptor:
+    return Descriptor(((key, value),), hits, refund)
+
+
+async def test_hits_are_allowed_up_to_the_limit_and_denied_beyond() -> None:
+    bench = Bench(rule_set("d", limit("a", 2)))
+
+    answers = [await bench.one(of("a")) for _ in range(3)]
+
+    assert [(answer.is_over, answer.statuses[0].remaining) for answer in answers] == [(False, 1), (False, 0), (True, 0)]
+
+
+async def test_a_batch_is_one_round_trip_and_sees_its_own_charges() -> None:
+    bench = Bench(rule_set("d", limit("a", 2)))
+
+    verdicts = await bench.decide(*[bench.ask(of("a")) for _ in range(4)])
+
+    assert [verdict.is_over for verdict in verdicts] == [False, False, True, True]
+    assert isinstance(bench.store, CountingStore)
+    assert [len(batch) for batch in bench.store.batches] == [4]
+
+
+async def test_the_store_is_not_asked_where_nothing_is_counted() -> None:
+    bench = Bench(rule_set("d", unlimited("u")))
+
+    verdict = await bench.one(of("u"), of("nothing"))
+
+    assert (verdict.statuses, isinstance(bench.store, CountingStore) and bench.store.batches) == (
+        [UNLIMITED, NO_LIMIT],
+        [],
+    )
+
+
+async def test_reset_and_key_belong_to_one_window() -> None:
+    bench = Bench(rule_set("d", limit("a", 2, unit="minute")))
+    bench.clock.advance(41.5)
+
+    verdict = await bench.one(of("a"))
+
+    assert isinstance(bench.store, CountingStore)
+    assert (verdict.statuses[0].reset_seconds, bench.store.batches[0][0].charges[0].key) == (19, "d_a_1_1700007600")
+
+
+async def test_a_counter_outlives_its_window_by_less_than_the_jitter() -> None:
+    bench = Bench(rule_set("d", limit("a")))
+
+    await bench.one(of("a"))
+
+    assert isinstance(bench.store, CountingStore)
+    assert 3600 <= bench.store.batches[0][0].charges[0].ttl_seconds < 3600 + 300
+
+
+async def test_hits_of_a_descriptor_replace_those_of_the_request() -> None:
+    bench = Bench(rule_set("d", limit("a"), limit("b"), limit("c")))
+
+    verdict = await bench.one(of("a", hits=5), of("b"), of("c", hits=0), hits=3)
+
+    assert [status.remaining for status in verdict.statuses] == [5, 7, 10]
+
+
+async def test_a_shadow_rule_counts_and_passes() -> None:
+    bench = Bench(rule_set("d", limit("a", 0, shadow_mode=True)))
+
+    verdict = await bench.one(of("a"))
+
+    assert (verdict.is_over, verdict.statuses[0].is_over, bench.stats["d.a"].shadow_mode) == (False, False, 1)
+
+
+async def test_a_refund_is_never_refused_and_counted_apart() -> None:
+    bench = Bench(rule_set("d", limit("a")))
+    await bench.one(of("a", hits=20))
+
+    verdict = await bench.one(of("a", hits=3, refund=True))
+
+    assert (verdict.is_over, verdict.statuses[0].remaining) == (False, 0)
+    assert (bench.stats["d.a"].total_negative_hits, bench.stats["d.a"].total_hits) == (3, 20)
+
+
+async def test_refund_and_charge_of_one_counter_in_one_request_are_applied_in_order() -> None:
+    bench = Bench(rule_set("d", limit("a", 1000)))
+    await bench.one(of("a", hits=400))
+
+    verdict = await bench.one(of("a", hits=400, refund=True), of("a", hits=120))
+
+    assert [status.remaining for status in verdict.statuses] == [1000, 880]
+
+
+async def test_what_is_known_to_be_over_is_denied_without_asking_the_store() -> None:
+    bench = Bench(rule_set("d", limit("a", 1), limit("s", 0, shadow_mode=True)), cache=True)
+    for _ in range(2):
+        await bench.one(of("a"), of("s"))
+
+    verdict = await bench.one(of("a"), of("s"))
+
+    assert isinstance(bench.store, CountingStore)
+    assert (len(bench.store.batches), [status.is_over for status in verdict.statuses]) == (2, [True, False])
+    assert (bench.stats["d.a"].over_limit_with_local_cache, bench.stats["d.s"].shadow_mode) == (1, 3)
+
+
+async def test_a_refund_makes_the_local_cache_forget() -> None:
+    bench = Bench(rule_set("d", limit("a", 10)), cache=True)
+    await bench.one(of("a", hits=12))
+
+    await bench.one(of("a", hits=5, refund=True))
+
+    assert (await bench.one(of("a"))).statuses[0].remaining == 2
+
+
+async def test_stop_charges_only_what_goes_over() -> None:
+    bench = Bench(rule_set("d", limit("a", 20), limit("b", 1)), policy=Policy.STOP)
+    await bench.one(of("a"), of("b"))
+
+    verdict = await bench.one(of("a"), of("b"))
+
+    assert [(status.is_over, status.remaining) for status in verdict.statuses] == [(False, 19), (True, 0)]
+    assert bench.stats["d.a"].within_limit == 2
+
+
+async def test_stop_charges_nothing_beside_a_limit_that_is_known_to_be_over() -> None:
+    bench = Bench(rule_set("d", limit("a", 20), limit("b", 0)), policy=Policy.STOP, cache=True)
+    await bench.one(of("b"))
+
+    verdict = await bench.one(of("b"), of("a"), of("a", hits=0, refund=True))
+
+    assert [status.remaining for status in verdict.statuses] == [0, 20, 20]
+
+
+async def test_headers_and_metadata_are_worked_out_only_where_they_are_on() -> None:
+    bench = Bench(rule_set("d", limit("a")))
+    modes = ModeSettings(limit_request_headers_enabled=True, response_dynamic_metadata=True)
+
+    plain, full = (await bench.decide(bench.ask(of("a"))))[0], (await bench.decide(bench.ask(of("a")), modes=modes))[0]
+
+    assert (plain.tightest, plain.metadata) == (None, None)
+    assert (full.tightest, full.metadata and full.metadata["domain"]) == (full.statuses[0], "d")
+
+
+async def test_an_error_of_the_store_is_one_calls_alone() -> None:
+    bench = Bench(rule_set("d", limit("a")), store=AwayStore(10))
+
+    first, second = await bench.limiter.decide([bench.ask(of("a")), bench.ask(of("a"))], MODES)
+
+    assert isinstance(first, StoreUnavailable)
+    assert isinstance(second, Verdict)
+    assert second.statuses[0].remaining == 9
