@@ -33,8 +33,9 @@ NO_RULES = "no rate limit configuration loaded"
 class EnvoyRls:
     """The handler of a batch: bytes to plans, one decision, verdicts to bytes."""
 
-    def __init__(  # noqa: PLR0913 - it is put together in one place
+    def __init__(  # noqa: PLR0913 - it is put together in one place, by keyword
         self,
+        *,
         limiter: Limiter,
         planner: Planner,
         rules: Rules,
