@@ -17,7 +17,8 @@ from typing import Literal
 # Precedent: prometheus-client's own, extended below for a service that answers in under a millisecond.
 BUCKETS_SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# Observations kept for statsd between two flushes; further ones only reach the histogram.
+# Observations kept for statsd between two flushes; further ones only reach the histogram. Calls of one
+# batch are one observation there: statsd reads durations from it, and counts from the counters.
 OBSERVATIONS_MAX = 1_000
 
 
@@ -45,11 +46,11 @@ class Timer:
         self.sum_seconds = 0.0
         self.recent: list[float] = []
 
-    def observe(self, seconds: float) -> None:
-        """Take one observation."""
-        self.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-        self.count += 1
-        self.sum_seconds += seconds
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Take one observation, or that many equal ones: the calls of a batch."""
+        self.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += times
+        self.count += times
+        self.sum_seconds += seconds * times
         if len(self.recent) < OBSERVATIONS_MAX:
             self.recent.append(seconds)
 
@@ -78,11 +79,11 @@ class Registry:
 
     def counter(self, name: str, **labels: str) -> Counter:
         """Return the counter of this name and labels, the same one every time."""
-        return self._counters.setdefault((name, tuple(labels.items())), Counter())
+        return self._counters.setdefault((name, tuple(sorted(labels.items()))), Counter())
 
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """Have `read` called whenever a sink looks."""
-        self._gauges[name, tuple(labels.items())] = read
+        self._gauges[name, tuple(sorted(labels.items()))] = read
 
     def timer(self, name: str) -> Timer:
         """Return the timer of this name, the same one every time."""
@@ -93,10 +94,10 @@ class Registry:
         self._sources.append(source)
 
     def samples(self) -> Iterator[Sample]:
-        """Read everything but the timers."""
-        for (name, labels), counter in self._counters.items():
+        """Read everything but the timers; the reader may pause between two samples."""
+        for (name, labels), counter in list(self._counters.items()):
             yield Sample(name, counter.value, "counter", dict(labels))
-        for (name, labels), read in self._gauges.items():
+        for (name, labels), read in list(self._gauges.items()):
             yield Sample(name, read(), "gauge", dict(labels))
-        for source in self._sources:
+        for source in tuple(self._sources):
             yield from source()

@@ -171,8 +171,21 @@ class StatsSettings(Group):
     """No metrics anywhere."""
     stats_series_max: int = 10_000
     """Series that rules may make; further ones are counted under `other`."""
+    stats_domains_max: int = 100
+    """Domains with an `other` of their own; those of further ones share one."""
     stats_series_ttl: Seconds = 3600.0
-    """A rule's series that has not moved for so long is dropped."""
+    """A rule's series that has not moved for so long is dropped; longer than STATS_FLUSH_INTERVAL."""
+
+
+class MogrifierSettings(Group):
+    """One rule that rewrites names for dogstatsd; its variables start with DOG_STATSD_MOGRIFIER_<NAME>_."""
+
+    pattern: str = ""
+    """Regular expression, looked for anywhere in the dotted name; the first rule that fits is used."""
+    name: str = ""
+    """The name in its place; `$1` is what the first group found."""
+    tags: Pairs = {}
+    """Tags added, `key:value,key:value`, with the same references."""
 
 
 class TracingSettings(Group):
@@ -191,7 +204,7 @@ class TracingSettings(Group):
     tracing_sampling_rate: float = 1.0
     """Share of root spans kept, 0 to 1."""
     otlp_metrics_enabled: bool = False
-    """Export metrics by OTLP too."""
+    """Export metrics by OTLP too, every STATS_FLUSH_INTERVAL, under the names of the Prometheus page."""
 
 
 class RedisSettings(Group):
