@@ -1,0 +1,29 @@
+"""The command `weir`."""
+
+from __future__ import annotations
+
+import click
+
+from weir.commands import check, check_config, run, serve
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+    Examples:
+      weir run                                everything on this machine, behind a real Envoy
+      weir serve ratelimit                    the service alone, set up by its environment
+      weir check-config rules/                are these rules right?
+      weir check --domain llm user=alice      what is left?
+    """,
+)
+@click.version_option(package_name="weir")
+def main() -> None:
+    """Token rate limits for AI gateways."""
+
+
+for command in (run.run, serve.serve, check_config.check_config, check.check):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="weir")

@@ -1,0 +1,145 @@
+"""Everything that `weir run` runs, started and stopped in order.
+
+curl ──▶ Envoy ──▶ upstream (in this process)
+           └──▶ rate limit service (memory, a process of its own)
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from weir.demo.child import Child
+from weir.demo.envoy import Envoy
+from weir.demo.upstream import Upstream
+
+HERE = Path(__file__).parent
+# Resolved: in a checkout these are links to deploy/ and examples/, and it is those that a reader edits.
+ENVOY_CONFIGURATION = (HERE / "envoy.yaml").resolve()
+RULES = (HERE / "rules" / "token-budgets.yaml").resolve().parent
+
+# Time between two words of a streamed answer: slow enough to be seen.
+PAUSE_SECONDS = 0.02
+
+
+def pick_port(preferred: int) -> int:
+    """Return the preferred port of loopback where it is free, else any that is."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            # As servers bind, so that a port in TIME_WAIT counts as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, all on loopback."""
+
+    gateway: int
+    grpc: int
+    http: int
+    debug: int
+    metrics: int
+
+    @classmethod
+    def pick(cls, gateway: int) -> Ports:
+        """Prefer the ports that documents name."""
+        return cls(pick_port(gateway), pick_port(8081), pick_port(8080), pick_port(6070), pick_port(9090))
+
+
+def environment(ports: Ports, rules: Path) -> dict[str, str]:
+    """Return the settings of the rate limit service; what is not set here comes from ours."""
+    return {
+        "BACKEND_TYPE": "memory",
+        "CONFIG_TYPE": "FILE",
+        "RUNTIME_ROOT": str(rules.parent),
+        "RUNTIME_SUBDIRECTORY": "",
+        "RUNTIME_APPDIRECTORY": rules.name,
+        "RUNTIME_WATCH_ROOT": "false",
+        "HOST": "127.0.0.1",
+        "PORT": str(ports.http),
+        "GRPC_HOST": "127.0.0.1",
+        "GRPC_PORT": str(ports.grpc),
+        "DEBUG_HOST": "127.0.0.1",
+        "DEBUG_PORT": str(ports.debug),
+        "USE_STATSD": "false",
+        "USE_PROMETHEUS": "true",
+        "PROMETHEUS_ADDR": f"127.0.0.1:{ports.metrics}",
+        # Nobody else is sent here, so nothing has to wait for health checks to notice.
+        "DRAIN_DELAY": "0s",
+    }
+
+
+class Stack:
+    """The three of them."""
+
+    def __init__(self, program: str, rules: Path, ports: Ports, folder: Path) -> None:
+        self.ports = ports
+        self.rules = rules
+        self.upstream = Upstream(pause_seconds=PAUSE_SECONDS)
+        self.ratelimit = Child(
+            "The rate limit service",
+            [sys.executable, "-m", "ratelimit"],
+            folder / "ratelimit.log",
+            environment=environment(ports, rules),
+        )
+        self._program = program
+        self._folder = folder
+        self.envoy: Envoy | None = None
+
+    @property
+    def gateway(self) -> str:
+        """The address that requests go to."""
+        return f"http://127.0.0.1:{self.ports.gateway}"
+
+    @property
+    def service(self) -> str:
+        """The address of the rate limit service."""
+        return f"127.0.0.1:{self.ports.grpc}"
+
+    async def start(self) -> Envoy:
+        """Start all, each when what it needs is ready; return Envoy.
+
+        Raises:
+            ChildError: one of them did not start.
+        """
+        await self.upstream.start()
+        await self.ratelimit.start()
+        await self.ratelimit.wait_until(self._is_healthy)
+        places = {
+            "0.0.0.0:10000": f"127.0.0.1:{self.ports.gateway}",
+            "ratelimit:8081": self.service,
+            "upstream:8000": self.upstream.address,
+        }
+        # Every 429 makes Envoy warn that it has no tokens to charge; here that is no news.
+        options = ["--log-level", "warning", "--component-log-level", "config:error"]
+        options += ["--concurrency", "1", "--file-flush-interval-msec", "50"]
+        self.envoy = Envoy(self._program, ENVOY_CONFIGURATION, places, self._folder, options=options, is_piped=True)
+        await self.envoy.start()
+        return self.envoy
+
+    async def stop(self) -> None:
+        """Stop what runs: first what asks, then what is asked."""
+        if self.envoy is not None:
+            await self.envoy.stop()
+        await self.ratelimit.stop()
+        await self.upstream.stop()
+
+    async def _is_healthy(self) -> bool:
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.ports.http}/healthcheck") as response,
+            ):
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
