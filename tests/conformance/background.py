@@ -22,6 +22,9 @@ class Background:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
     def stop(self) -> None:
+        # Two turns of the loop: transports that were closed let go of their sockets in the next one.
+        for _ in range(2):
+            self.call(asyncio.sleep(0))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

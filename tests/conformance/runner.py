@@ -80,7 +80,9 @@ def is_reported(log: str, case: Case) -> bool:
     """Say whether one line of a log has the refusal, with one of the case's files before it."""
     error = case.error or ""
     stems = [re.escape(name.rsplit(".", 1)[0]) for name in case.files]
-    pattern = re.compile(rf"Error loading new configuration.*({'|'.join(stems)}).*{re.escape(error)}")
+    pattern = re.compile(
+        rf"Error loading new configuration.*(?<![\w-])({'|'.join(stems)})(?![\w-]).*{re.escape(error)}"
+    )
     # A log in which messages stand between quotes puts backslashes before quotes.
     return any(pattern.search(re.sub(r"\\(?=['\"])", "", line)) for line in log.splitlines())
 

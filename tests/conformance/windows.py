@@ -40,10 +40,11 @@ def expand(text: str, now: float) -> str:
 
 def wait_seconds(scenario: Scenario, now: float) -> float:
     """Return how long to wait so that no window which matters ends while the scenario runs."""
-    if left_seconds("HOUR", now) < HOUR_LEFT_MIN:
-        return left_seconds("HOUR", now) - now % 1
-    if scenario.has_unit("minute") and left_seconds("MINUTE", now) < MINUTE_LEFT_MIN:
-        return left_seconds("MINUTE", now) - now % 1
+    hour_left, minute_left = 3600 - now % 3600, 60 - now % 60
+    if hour_left < HOUR_LEFT_MIN:
+        return hour_left
+    if scenario.has_unit("minute") and minute_left < MINUTE_LEFT_MIN:
+        return minute_left
     return 1 - now % 1 if scenario.has_unit("second") else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 
@@ -21,7 +22,7 @@ class Statsd:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._datagrams: asyncio.DatagramTransport | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._server = await asyncio.start_server(self._accept, host, port)
@@ -34,9 +35,9 @@ class Statsd:
             self._server.close()
         if self._datagrams is not None:
             self._datagrams.close()
-        for writer in list(self._connections):
-            writer.close()
-        await asyncio.sleep(0)
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def take(self, text: str) -> None:
         """Add up one line; what is no statsd is kept in `lines` only."""
@@ -51,13 +52,15 @@ class Statsd:
             self.gauges[name] = float(found["value"])
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
-        try:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # Swallowed, as asyncio reports a handler that was cancelled as an error.
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             async for line in reader:
                 self.take(line.decode().rstrip("\n"))
-        finally:
-            self._connections.discard(writer)
-            writer.close()
+        writer.close()
 
 
 class _Datagrams(asyncio.DatagramProtocol):
