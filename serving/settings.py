@@ -105,6 +105,8 @@ class GrpcSettings(Group):
     """Largest request message; above it RESOURCE_EXHAUSTED, as gRPC's own default."""
     grpc_max_concurrent_streams: int = 1024
     """Calls at a time on one connection."""
+    grpc_health_watches_max: int = 1024
+    """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"
     """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server."""
     queue_calls_max: int = 4096

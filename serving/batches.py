@@ -1,0 +1,155 @@
+"""Gathers single calls into batches for a handler.
+
+    ask ──▶ FairQueue ── as many as wait, up to a cap ──▶ handler ──▶ each caller its reply
+
+1. Nobody waits for company. A run begins as soon as the callbacks that are ready have had their
+   turn, with whatever has arrived by then; while all runs are busy, calls gather.
+2. Work that cannot reach its caller is not done: a call that was cancelled leaves the queue, one
+   whose deadline passed in it is answered DEADLINE_EXCEEDED.
+3. The queue is bounded and fair between connections; who has to leave gets RESOURCE_EXHAUSTED.
+4. A run belongs to all its calls: a caller that gives up does not cancel it. A handler that raises
+   or miscounts its replies fails that batch with INTERNAL and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from serving.calls import Call, Failure, Handler, Reply, StatusCode
+from serving.clock import Clock
+from serving.fair_queue import FairQueue
+from serving.metrics import Registry
+
+_LOG = logging.getLogger(__name__)
+
+_FULL = Failure(StatusCode.RESOURCE_EXHAUSTED, "too many calls are waiting")
+_LATE = Failure(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded before the call was looked at")
+_BROKEN = Failure(StatusCode.INTERNAL, "internal error")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A call in the queue and the future of its reply; each is itself only, however equal its call."""
+
+    call: Call
+    reply: asyncio.Future[Reply]
+
+
+_Batch: TypeAlias = list[_Waiting]
+
+
+class Batches:
+    """The queue and the runs of one handler."""
+
+    def __init__(  # noqa: PLR0913 - what it works with, and the bounds of one queue
+        self,
+        handler: Handler,
+        clock: Clock,
+        registry: Registry,
+        *,
+        calls_max: int,
+        batch_max: int,
+        in_flight_max: int,
+        method: str = "",
+    ) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._queue: FairQueue[_Waiting] = FairQueue(calls_max)
+        self._batch_max = batch_max
+        self._in_flight_max = in_flight_max
+        self._runs: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._is_starting = False
+        labels = {"method": method} if method else {}
+        self._rejected = registry.counter("weir.calls.rejected", **labels)
+        self._expired = registry.counter("weir.calls.expired", **labels)
+        self._cancelled = registry.counter("weir.calls.cancelled", **labels)
+        self._failed = registry.counter("weir.calls.failed", **labels)
+        self._calls = registry.counter("weir.batch.calls", **labels)
+        self._batches = registry.counter("weir.batch.total", **labels)
+        registry.gauge("weir.queue.length", lambda: len(self._queue), **labels)
+        registry.gauge("weir.batch.in_flight", lambda: self._in_flight, **labels)
+
+    async def ask(self, call: Call) -> Reply:
+        """Answer one call; its deadline is looked at before work begins, not during it."""
+        waiting = _Waiting(call, asyncio.get_running_loop().create_future())
+        peer = call.caller.peer
+        loser = self._queue.put(peer, waiting)
+        if loser is not None:
+            self._rejected.add()
+            loser.reply.set_result(_FULL)
+        self._start()
+        try:
+            return await waiting.reply
+        except asyncio.CancelledError:
+            self._cancelled.add()
+            self._queue.remove(peer, waiting)
+            raise
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait for its end; to be called when nobody waits for it any more."""
+        for run in self._runs:
+            run.cancel()
+        await asyncio.gather(*self._runs, return_exceptions=True)
+
+    def _start(self) -> None:
+        # One at a time: a second run is begun by the first, if that leaves calls behind.
+        if self._is_starting or not self._queue or self._in_flight >= self._in_flight_max:
+            return
+        self._is_starting = True
+        self._in_flight += 1
+        run = asyncio.create_task(self._run())
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+
+    async def _run(self) -> None:
+        self._is_starting = False
+        try:
+            while batch := self._gather():
+                self._start()
+                await self._work(batch)
+        finally:
+            # Here and not when the task is done: a call that comes between the two must see that nobody works.
+            self._in_flight -= 1
+
+    def _gather(self) -> _Batch:
+        now = self._clock.steady()
+        batch: _Batch = []
+        while self._queue and len(batch) < self._batch_max:
+            waiting = self._queue.take()
+            if waiting.reply.done():
+                continue
+            if waiting.call.deadline > now:
+                batch.append(waiting)
+            else:
+                self._expired.add()
+                waiting.reply.set_result(_LATE)
+        return batch
+
+    async def _work(self, batch: _Batch) -> None:
+        self._batches.add()
+        self._calls.add(len(batch))
+        try:
+            replies = await self._handler([waiting.call for waiting in batch])
+            if len(replies) != len(batch):
+                raise ValueError(f"{len(replies)} replies to {len(batch)} calls")  # noqa: TRY301 - one place answers both
+        except (Exception, asyncio.CancelledError):
+            self._failed.add(len(batch))
+            _give(batch, [_BROKEN] * len(batch))
+            # A handler may be cancelled from within, which is its own failure; the run, only by a loop that ends.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            _LOG.exception("a handler failed a batch of %d calls", len(batch))
+        else:
+            _give(batch, replies)
+
+
+def _give(batch: _Batch, replies: Sequence[Reply]) -> None:
+    for waiting, reply in zip(batch, replies, strict=True):
+        if not waiting.reply.done():
+            waiting.reply.set_result(reply)

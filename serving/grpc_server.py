@@ -1,0 +1,151 @@
+"""The grpcio server as a transport of the batch port.
+
+    call ──▶ Call(message, deadline, caller) ──▶ Batches of its method ──▶ bytes | Failure ──▶ status
+
+1. Messages are bytes in and out; nothing is decoded here.
+2. What is no unary method of the port (health, reflection, streams) is registered beside it.
+3. Stopping says GOAWAY to every connection, then waits for calls in flight, for the grace at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from serving.batches import Batches
+from serving.calls import Call, Caller, Method
+from serving.clock import Clock
+from serving.grpc_handlers import Context, MethodHandler, NamedClients, Paths, sans
+from serving.identity import bearer_token
+from serving.metrics import Registry
+from serving.settings import GrpcSettings
+from serving.tls import ServerTls, TlsFiles
+
+_LOG = logging.getLogger(__name__)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+# Envoy and gRPC clients that keep idle connections alive ping every 10 to 60 s; gRPC's own 5 minutes would
+# have them sent away with "too_many_pings".
+_PING_INTERVAL_MIN_MS = 5_000
+
+
+class GrpcServer:
+    """One listener: `start` opens it, `stop` lets calls in flight finish."""
+
+    def __init__(
+        self,
+        settings: GrpcSettings,
+        methods: Sequence[Method],
+        clock: Clock,
+        registry: Registry,
+        *,
+        handlers: Sequence[grpc.GenericRpcHandler] = (),
+        grace_seconds: float = 0.0,
+    ) -> None:
+        self._settings = settings
+        self._methods = methods
+        self._clock = clock
+        self._handlers = handlers
+        self._grace_seconds = grace_seconds
+        self._batches = {method.path: _batches(method, clock, registry, settings) for method in methods}
+        self._client_ca = settings.grpc_client_tls_cacert or settings.grpc_server_tls_ca_cert
+        self._server: grpc.aio.Server | None = None
+        self.port = 0
+        """The port listened on, once started; 0 on a Unix socket."""
+
+    async def start(self) -> None:
+        """Open the listener.
+
+        Raises:
+            OSError: a TLS file cannot be read.
+            ssl.SSLError: the TLS files do not fit together.
+            RuntimeError: the address cannot be listened on.
+        """
+        server = grpc.aio.server(options=_options(self._settings))
+        server.add_generic_rpc_handlers(self._guarded([self._unary_methods(), *self._handlers]))
+        self.port = self._bind(server)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Send every connection away, wait for calls in flight for the grace, cut the rest."""
+        if self._server is not None:
+            await self._server.stop(self._grace_seconds)
+            self._server = None
+        for batches in self._batches.values():
+            await batches.stop()
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        settings = self._settings
+        address = f"unix:{settings.grpc_uds}" if settings.grpc_uds else f"{settings.grpc_host}:{settings.grpc_port}"
+        if settings.grpc_server_use_tls:
+            files = TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, self._client_ca)
+            port = server.add_secure_port(address, ServerTls(files).credentials())
+            if settings.grpc_client_tls_san and not self._client_ca:
+                _LOG.error("every call is refused: GRPC_CLIENT_TLS_SAN is set, and no CA that could prove the name")
+        else:
+            port = server.add_insecure_port(address)
+            if self._client_ca or settings.grpc_client_tls_san:
+                _LOG.warning("clients are not verified: GRPC_SERVER_USE_TLS is off")
+        return 0 if settings.grpc_uds else port
+
+    def _guarded(self, handlers: Sequence[grpc.GenericRpcHandler]) -> Sequence[grpc.GenericRpcHandler]:
+        name = self._settings.grpc_client_tls_san
+        if not (name and self._settings.grpc_server_use_tls):
+            return handlers
+        return [NamedClients(handler, name) for handler in handlers]
+
+    def _unary_methods(self) -> grpc.GenericRpcHandler:
+        is_verified = self._settings.grpc_server_use_tls and bool(self._client_ca)
+        caller = _verified_caller if is_verified else _plain_caller
+        return Paths({path: _unary(batches, self._clock, caller) for path, batches in self._batches.items()})
+
+
+def _batches(method: Method, clock: Clock, registry: Registry, settings: GrpcSettings) -> Batches:
+    return Batches(
+        method.handler,
+        clock,
+        registry,
+        calls_max=settings.queue_calls_max,
+        batch_max=settings.batch_calls_max,
+        in_flight_max=settings.batches_in_flight_max,
+        method=method.path.rpartition("/")[2],
+    )
+
+
+def _unary(batches: Batches, clock: Clock, caller: Callable[[Context], Caller]) -> MethodHandler:
+    async def answer(message: bytes, context: Context) -> bytes:
+        remaining: float | None = context.time_remaining()
+        deadline = math.inf if remaining is None else clock.steady() + remaining
+        reply = await batches.ask(Call(message, deadline, caller(context)))
+        if not isinstance(reply, bytes):
+            await context.abort(_CODES[reply.status], reply.detail)
+        return reply
+
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _plain_caller(context: Context) -> Caller:
+    return Caller(context.peer(), token=bearer_token(context.invocation_metadata() or ()))
+
+
+def _verified_caller(context: Context) -> Caller:
+    return Caller(context.peer(), sans(context), bearer_token(context.invocation_metadata() or ()))
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", settings.grpc_max_concurrent_streams),
+        ("grpc.max_connection_age_ms", round(settings.grpc_max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(settings.grpc_max_connection_age_grace * 1000)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MIN_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Several processes may share the port, as the reference's do.
+        ("grpc.so_reuseport", 1),
+    ]
