@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import time
 
+import redis
+
 from tests.conformance.steps import KINDS, Problems, Run
 from tests.conformance.suites import Case, Scenario, Step
 from tests.conformance.target import Target
@@ -32,6 +34,13 @@ def is_limited(target: Target, domain: str) -> bool:
 
 def run_scenario(target: Target, scenario: Scenario, *, is_compat: bool = False) -> Problems:
     """Run all steps; return what was wrong with the first step that failed."""
+    try:
+        return _run(target, scenario, is_compat=is_compat)
+    except (OSError, redis.RedisError) as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def _run(target: Target, scenario: Scenario, *, is_compat: bool) -> Problems:
     _clear(target, scenario)
     time.sleep(wait_seconds(scenario, target.clock.wall()))
     run = Run(target, scenario, is_compat)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import UInt64Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -166,10 +167,14 @@ def test_an_empty_request_is_refused_in_the_references_words(unhurt: Target, mes
         pytest.param(_request(key="k" * 1_000_000).SerializeToString(), id="a key of a megabyte"),
         pytest.param(_request(value="\0a\0").SerializeToString(), id="NUL bytes"),
         pytest.param(_request(key="", value="").SerializeToString(), id="an empty key"),
-        pytest.param(pb.RateLimitRequest(domain=DOMAIN, descriptors=[{}]).SerializeToString(), id="no entries"),
+        pytest.param(
+            pb.RateLimitRequest(domain=DOMAIN, descriptors=[pb.RateLimitDescriptor()]).SerializeToString(),
+            id="no entries",
+        ),
         pytest.param(
             pb.RateLimitRequest(
-                domain=DOMAIN, descriptors=[{"entries": [{"key": "plenty", "value": "v"}] * 100_000}]
+                domain=DOMAIN,
+                descriptors=[pb.RateLimitDescriptor(entries=[*_request().descriptors[0].entries] * 100_000)],
             ).SerializeToString(),
             id="a hundred thousand entries",
         ),
@@ -280,7 +285,7 @@ _texts = st.text(max_size=20)
 _descriptors = st.builds(
     lambda entries, hits, is_refund: pb.RateLimitDescriptor(
         entries=[pb.RateLimitDescriptor.Entry(key=key, value=value) for key, value in entries],
-        hits_addend=None if hits is None else {"value": hits},
+        hits_addend=None if hits is None else UInt64Value(value=hits),
         is_negative_hits=is_refund,
     ),
     st.lists(st.tuples(st.sampled_from(["plenty", "few", ""]) | _texts, _texts), max_size=4),
