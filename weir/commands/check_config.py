@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from ratelimit.config.files import check
-
 
 @click.command(
     "check-config",
@@ -25,6 +23,9 @@ def check_config(directory: Path, merge_domain_config: bool) -> None:  # noqa: F
 
     Exits with 0 if there is none, and with 1 otherwise.
     """
+    # Imported here: the other commands do without the service's dependencies.
+    from ratelimit.config.files import check  # noqa: PLC0415
+
     problems = check(directory, merge=merge_domain_config)
     for problem in problems:
         click.echo(problem, err=True)
