@@ -1,0 +1,85 @@
+"""The embedder port: texts in, unit vectors out, by one model that says exactly which."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Embeddings = npt.NDArray[np.float32]
+"""(n, dimensions), each row of unit length."""
+
+_UNSAFE = re.compile(r"[^a-z0-9.]+")
+_SLUG_NAME_MAX = 48
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes two vectors comparable. Another revision or precision is another model."""
+
+    name: str
+    revision: str
+    """Of the weights: a digest, in hex."""
+    precision: str
+    """`fp32` or `int8`."""
+    dimensions: int
+
+    @property
+    def slug(self) -> str:
+        """Return a name for files and collections; two identities never share one."""
+        name = _UNSAFE.sub("-", self.name.lower()).strip("-.")[:_SLUG_NAME_MAX]
+        exact = "\n".join((self.name, self.revision, self.precision, str(self.dimensions)))
+        return f"{name}-{self.precision}-{hashlib.sha256(exact.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of some texts, and what of them was read."""
+
+    embeddings: Embeddings
+    tokens: Sequence[int]
+    """Tokens of each text, before it was cut to the model's window."""
+    window_tokens: int
+
+    def tokens_cut(self, index: int) -> int:
+        """Return how many tokens of that text did not reach the model."""
+        return max(0, self.tokens[index] - self.window_tokens)
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors, off the event loop."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What the vectors are comparable with."""
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens of a text that the model reads, its own marks included."""
+
+    async def start(self) -> None:
+        """Load the model.
+
+        Raises:
+            EmbedUnavailable: it cannot be loaded.
+        """
+
+    async def embed(self, texts: Sequence[str], deadline: float = math.inf) -> Embedded:
+        """Return a vector for every text, in order.
+
+        A text's vector depends on the text alone, not on those that it is embedded with. `deadline` is in seconds
+        of `Clock.steady`: what has not begun by then is not done.
+
+        Raises:
+            EmbedTimeout: the deadline passed.
+            EmbedUnavailable: not started, stopped, or too many texts are waiting.
+        """
+
+    async def stop(self) -> None:
+        """Let the model go; texts under way get `EmbedUnavailable`."""

@@ -1,0 +1,1 @@
+"""Turning a sentence-transformers model into ONNX, once, before it serves."""

@@ -1,0 +1,106 @@
+"""Settings of the semantic cache; the sentence under each field is the operator's manual."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from serving.settings import Group, Seconds
+
+
+class EmbedderSettings(Group):
+    """The model that turns prompts into vectors."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_EMBEDDER_")
+
+    kind: Literal["onnx", "sentence"] = "onnx"
+    """`onnx`: an exported model, without PyTorch. `sentence`: sentence-transformers itself, where it is installed."""
+    model: str = ""
+    """Folder of the model: an export for `onnx`, what sentence-transformers loads for `sentence`. Empty: the export of
+    all-MiniLM-L6-v2 that `make run` keeps in .weir/models."""
+    precision: Literal["int8", "fp32"] = "int8"
+    """Which export is chosen where the folder is not named."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of one inference. One core embeds a prompt of 20 tokens in a few milliseconds; more threads help long
+    prompts and take cores from the service."""
+    batch_texts_max: int = Field(default=16, ge=1)
+    """Texts in one inference. Those that wait when the model is free go together; nothing waits for more to come."""
+    batch_tokens_max: int = Field(default=2_048, ge=1)
+    """Tokens in one inference, padding included: a bound on how long the next text waits for it."""
+    queue_texts_max: int = Field(default=1_024, ge=1)
+    """Texts that may wait; beyond it they are refused at once."""
+
+
+class EdgeSettings(Group):
+    """Qdrant Edge, the store in this machine: a process of its own beside the service."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_EDGE_")
+
+    folder: str = ".weir/semcache"
+    """Where entries are kept; made with mode 0700. Prompts and answers are in it as they are."""
+    timeout: Seconds = 2.0
+    """Bound on every call; a lookup's own deadline cuts it shorter."""
+    start_timeout: Seconds = 60.0
+    """Bound on opening a store, replay of its log included (100,000 entries: 4 s)."""
+    calls_max: int = Field(default=1_024, ge=1)
+    """Calls that may wait for the store; beyond it they fail at once."""
+    flush_interval: Seconds = 30.0
+    """How often what was written is forced to the disk. A crash of any process loses nothing that was acknowledged; a
+    power cut may lose so much. Lookups wait for it: 20 to 70 ms at 100,000 entries."""
+    unindexed_max: int = Field(default=5_000, ge=1)
+    """New entries that searches may have to read one by one before an index is built (0.6 µs each)."""
+    unindexed_share_max: float = Field(default=0.1, gt=0.0)
+    """The same as a share of those that are indexed; the larger of the two counts."""
+    index_threads: int = Field(default=1, ge=1)
+    """Threads that build an index, at low priority."""
+    copy_page_entries: int = Field(default=64, ge=1)
+    """Entries copied at a time while an index is built. Lookups wait for one such page and no more: 2 ms for 64."""
+
+
+class QdrantSettings(Group):
+    """A Qdrant server."""
+
+    model_config = SettingsConfigDict(env_prefix="QDRANT_")
+
+    url: SecretStr = SecretStr("")
+    """Address, `https://host:6333`; `:memory:` is the client's own in-process form, for tests only. Empty: Qdrant Edge
+    is used."""
+    api_key: SecretStr = SecretStr("")
+    """Never logged, and never sent without TLS except to this machine."""
+    grpc_port: int = 6334
+    """Port of its gRPC listener."""
+    use_grpc: bool = True
+    """Speak gRPC; off: HTTP."""
+    tls_cacert: str = ""
+    """File of the CA of the server's certificate; empty: the system's."""
+    timeout: Seconds = 2.0
+    """Bound on every call; a lookup's own deadline cuts it shorter."""
+    collection_prefix: str = "weir_"
+    """Put before the names of collections and aliases."""
+    shard_number: int = Field(default=1, ge=1)
+    """Shards of a new collection."""
+    replication_factor: int = Field(default=1, ge=1)
+    """Copies of each shard of a new collection."""
+    write_consistency_factor: int = Field(default=1, ge=1)
+    """Copies that must have a write before it counts."""
+    query_entries_max: int = Field(default=1_000, ge=1)
+    """Strict mode: most entries that any one query may ask for."""
+    calls_max: int = Field(default=256, ge=1)
+    """Calls that may be under way; beyond it they fail at once."""
+
+
+class LeaseSettings(Group):
+    """Fill leases."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_LEASE_")
+
+    pending_max: int = Field(default=1_024, ge=1)
+    """Fetches under way that one scope remembers; beyond it every caller fetches for itself."""
+    others_max: int = Field(default=32, ge=0)
+    """Fetches under way, the latest, that a caller is told of."""
+    note_bytes_max: int = Field(default=16_384, ge=0)
+    """Size of what is remembered of each fetch; a longer note is left out."""
+    poll_interval: Seconds = 0.02
+    """How often a held lease is looked at where its release cannot be heard of: a bound on how late a waiter wakes."""

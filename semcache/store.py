@@ -1,0 +1,182 @@
+"""The store port: entries by id, and by meaning within a scope.
+
+    EntryStores ── open(model) ──▶ EntryStore          one folder or collection per model identity
+         │                            get · nearest · add · amend · remove · evict · count · scan
+         ├── serve(alias, slug)       which of them answers for a namespace: moved at once, and back
+         └── epochs                   of namespaces, beside all models: a migration cannot bring one back
+
+1. Scope, epoch, expiry and state are conditions *inside* the vector search: nobody else's entry, nothing expired,
+   invalidated or quarantined is ever returned, and the k nearest are k that may be served.
+2. Time is an argument. An entry is there while `expires_at > now`.
+3. Every write may be repeated: an entry stored twice is one entry, by its id.
+4. Big removals go in small pieces: `remove` and `evict` take a bound and say how many went, so that lookups come
+   between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from semcache.embedder import ModelIdentity
+from semcache.entry import EmbeddedEntry, Embedding, Entry, EntryId, Record, ScopeId
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One search by meaning."""
+
+    scope: ScopeId
+    epoch: int
+    embedding: Embedding = field(repr=False, compare=False)
+    limit: int = 5
+    similarity_min: float = 0.0
+    created_after: float = -math.inf
+    """Unix time: entries stored before it are too old for this caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry near a question: what a verifier needs; the completion is got by id once it is chosen."""
+
+    id: EntryId
+    similarity: float
+    """Cosine."""
+    prompt: str = field(repr=False)
+    created_at: float
+    expires_at: float
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which entries, all conditions together; nothing else is implied: expired and quarantined ones are meant too."""
+
+    namespace: str | None = None
+    scope: ScopeId | None = None
+    tenant: str | None = None
+    tag: str | None = None
+    ids: tuple[EntryId, ...] | None = None
+    expired_at: float | None = None
+    """Unix time: those that are expired then."""
+    epoch_below: int | None = None
+    """Those of older epochs."""
+
+    def matches(self, entry: Entry) -> bool:
+        """Return whether the entry is meant."""
+        return (
+            (self.namespace is None or entry.namespace == self.namespace)
+            and (self.scope is None or entry.scope == self.scope)
+            and (self.tenant is None or entry.tenant == self.tenant)
+            and (self.tag is None or self.tag in entry.tags)
+            and (self.ids is None or entry.id in self.ids)
+            and (self.expired_at is None or entry.expires_at <= self.expired_at)
+            and (self.epoch_below is None or entry.epoch < self.epoch_below)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries, in an order that stays."""
+
+    entries: Sequence[EmbeddedEntry]
+    next: EntryId | None
+    """Where to go on; none: that was all."""
+
+
+class EntryStore(Protocol):
+    """Entries of one model; memory, Qdrant Edge and Qdrant are held to one contract by `tests/contract`.
+
+    Every verb may raise StoreTimeout, StoreUnavailable or StoreRefused.
+    """
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Model whose vectors it holds."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """False while it is known not to answer."""
+
+    async def get(self, ids: Sequence[EntryId], now: float) -> Sequence[Entry | None]:
+        """Return the entries that are live, in the order asked for.
+
+        The caller compares `epoch`: an entry of another one is not to be served.
+        """
+
+    async def nearest(self, questions: Sequence[Question], now: float) -> Sequence[Sequence[Candidate]]:
+        """Return for each question its nearest entries, nearest first; one search for all questions."""
+
+    async def add(self, entries: Sequence[EmbeddedEntry]) -> None:
+        """Store entries; one with an id that is there replaces it. Durable when it returns, but for a power cut.
+
+        Raises:
+            StoreRefused: an embedding has another number of dimensions; none was stored.
+        """
+
+    async def amend(self, records: Mapping[EntryId, Record]) -> None:
+        """Replace the records of entries; of those that are gone, none is made. The last writer wins."""
+
+    async def remove(self, selector: Selector, limit: int) -> int:
+        """Remove at most `limit` of the selected entries; return how many. 0: none is left."""
+
+    async def evict(self, namespace: str, limit: int) -> int:
+        """Remove the `limit` entries of the namespace that are worth least; return how many."""
+
+    async def count(self, selector: Selector) -> int:
+        """Return how many entries are selected."""
+
+    async def scan(self, selector: Selector, limit: int, start: EntryId | None = None) -> Page:
+        """Return a page of the selected entries with their embeddings; `start` is `Page.next` of the one before.
+
+        Entries that are written meanwhile may or may not be seen; the others are seen once.
+        """
+
+
+class EntryStores(Protocol):
+    """All entries of a deployment: a store per model, who answers for what, and epochs."""
+
+    async def start(self) -> None:
+        """Connect, or open the folder.
+
+        Raises:
+            StoreUnavailable: it cannot be reached, or another process has the folder.
+        """
+
+    async def open(self, identity: ModelIdentity) -> EntryStore:
+        """Return the store of a model, made if there is none; the same object every time."""
+
+    async def slugs(self) -> Collection[str]:
+        """Return the models that have a store, by `ModelIdentity.slug`."""
+
+    async def drop(self, slug: str) -> None:
+        """Remove a model's store with all entries; nothing happens if there is none.
+
+        Raises:
+            StoreRefused: an alias still names it.
+        """
+
+    async def aliases(self) -> Mapping[str, str]:
+        """Return which model answers for each alias, by slug."""
+
+    async def serve(self, alias: str, slug: str) -> None:
+        """Have a model answer for an alias from now on: at once for everybody, or not at all.
+
+        Raises:
+            StoreRefused: the model has no store.
+        """
+
+    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
+        """Return the epochs as all replicas see them now; 0 where there was no invalidation yet."""
+
+    async def advance_epoch(self, namespace: str, now: float) -> int:
+        """Give the namespace an epoch above all it had, durable when this returns; return it.
+
+        It is the time in milliseconds where that is more, so that two replicas that advance at once cannot
+        bring an old one back.
+        """
+
+    async def stop(self) -> None:
+        """Let go; calls under way get StoreUnavailable or StoreTimeout."""

@@ -1,0 +1,292 @@
+"""The process that owns one shard of Qdrant Edge: requests on stdin, answers on stdout, in order.
+
+    EdgeStore (service) ── frame: id, verb, arguments ──▶ Engine ──▶ EdgeShard on disk
+                        ◀── frame: id, result or error ──
+
+1. A process and not a thread: every call into Qdrant Edge keeps Python's interpreter lock while it runs (measured:
+   75 ms for 64 searches, 23 s for `optimize`), so a thread would stop the service's event loop all the same.
+2. What was answered is in the shard's log, in the kernel's hands: killing this process or the service loses at most
+   what was not answered. `flush` is for power cuts.
+3. When stdin ends the service is gone, and so is this process, after the request under way. The log's own lock keeps
+   two processes off one folder; opening waits for it.
+4. Only this module imports `qdrant_edge`. Traps of its version 0.9 that are covered here: conditions on booleans
+   never match; a record that is gone fails `set_payload` by ids, but not by filter.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import struct
+import sys
+import time
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+from uuid import UUID
+
+import qdrant_edge as edge
+
+Condition: TypeAlias = tuple[str, str, Any]
+Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
+"""Id, vector as little-endian float32, payload."""
+Search: TypeAlias = tuple[bytes, Sequence[Condition], int, float]
+"""Vector, conditions, limit, least similarity."""
+
+HEADER = struct.Struct("<I")
+# Larger than any page or batch that the service sends; a length above it is a stream out of step.
+FRAME_BYTES_MAX = 256 * 1024 * 1024
+
+# Precedent: Qdrant's own ef_construct and m, for the graph of each scope; there is no graph over all scopes, since
+# no search goes over all.
+_LINKS = 16
+_CONSTRUCT = 100
+_SEARCH = 64
+# Scopes with fewer kilobytes of vectors are read one by one: 10 MB are 6,800 vectors of 384.
+_SCAN_KILOBYTES = 10_000
+# An index is built from so many kilobytes on, and all is one segment: every search visits every segment.
+_INDEX_KILOBYTES = 2_000
+_SEGMENT_KILOBYTES = 1_000_000_000
+
+_INDEXES: Mapping[str, Any] = {
+    "scope": edge.KeywordIndexParams(is_tenant=True),
+    "ns": edge.KeywordIndexParams(enable_hnsw=False),
+    "tenant": edge.KeywordIndexParams(enable_hnsw=False),
+    "tags": edge.KeywordIndexParams(enable_hnsw=False),
+    "epoch": edge.IntegerIndexParams(lookup=True, range=True, enable_hnsw=False),
+    "state": edge.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False),
+    "created_at": edge.FloatIndexParams(enable_hnsw=False),
+    "expires_at": edge.FloatIndexParams(enable_hnsw=False),
+    "worth": edge.FloatIndexParams(enable_hnsw=False),
+}
+
+
+class Engine:
+    """One open shard; each public method is a verb of the protocol."""
+
+    def __init__(self, folder: Path, dimensions: int, index_threads: int) -> None:
+        self._folder = folder
+        self._dimensions = dimensions
+        self._index_threads = index_threads
+        self._shard: Any = None
+
+    def open(self) -> None:
+        """Open the shard, or make it; with an index of every field that is searched by."""
+        if not self._folder.exists():
+            self._make()
+        self._shard = edge.EdgeShard.load(str(self._folder))
+
+    def _make(self) -> None:
+        """Make an empty shard beside and rename it: a kill in the middle leaves nothing that looks like one."""
+        fresh = self._folder.with_name(f"{self._folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700, parents=True)
+        shard = edge.EdgeShard.create(str(fresh), self._config())
+        for field, index in _INDEXES.items():
+            shard.update(edge.UpdateOperation.create_field_index(field, index))
+        shard.close()
+        fresh.rename(self._folder)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any] | None]:
+        """Return payloads in the order asked for."""
+        found = {record.id: record.payload for record in self._shard.retrieve([UUID(one) for one in ids], True, False)}
+        return [found.get(UUID(one)) for one in ids]
+
+    def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[tuple[str, float, Any]]]:
+        """Return ids, similarities and the payload's `fields` of each search's findings."""
+        rescore = edge.QuantizationSearchParams(rescore=True)
+        queries = [
+            edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(_floats(vector)),
+                filter=_filter(conditions),
+                score_threshold=least,
+                with_payload=list(fields),
+                params=edge.SearchParams(hnsw_ef=_SEARCH, quantization=rescore),
+            )
+            for vector, conditions, limit, least in searches
+        ]
+        found = self._shard.query_batch(edge.QueryBatchRequest(queries))
+        return [[(str(point.id), point.score, point.payload) for point in points] for points in found]
+
+    def add(self, points: Sequence[Point]) -> None:
+        """Write points."""
+        made = [edge.Point(UUID(one), _floats(vector), payload) for one, vector, payload in points]
+        self._shard.update(edge.UpdateOperation.upsert_points(made))
+
+    def amend(self, changes: Mapping[str, dict[str, Any]]) -> None:
+        """Set fields of those points that exist."""
+        for one, payload in changes.items():
+            self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter([("in", "id", [one])]), payload))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points by id."""
+        self._shard.update(edge.UpdateOperation.delete_points([UUID(one) for one in ids]))
+
+    def remove(self, conditions: Sequence[Condition], limit: int) -> Sequence[str]:
+        """Delete at most `limit` points; return which."""
+        return self._delete_found(edge.ScrollRequest(limit=limit, filter=_filter(conditions), with_payload=False))
+
+    def evict(self, namespace: str, limit: int) -> Sequence[str]:
+        """Delete the `limit` points that are worth least; return which."""
+        order, mine = edge.OrderBy("worth", edge.Direction.Asc), _filter([("is", "ns", namespace)])
+        return self._delete_found(edge.ScrollRequest(limit=limit, filter=mine, order_by=order, with_payload=False))
+
+    def count(self, conditions: Sequence[Condition]) -> int:
+        """Count points."""
+        return int(self._shard.count(edge.CountRequest(filter=_filter(conditions))))
+
+    def scan(self, conditions: Sequence[Condition], limit: int, start: str | None) -> tuple[list[Point], str | None]:
+        """Return points in the order of their ids, and where to go on."""
+        offset = UUID(start) if start else None
+        request = edge.ScrollRequest(
+            offset=offset, limit=limit, filter=_filter(conditions), with_payload=True, with_vector=True
+        )
+        records, following = self._shard.scroll(request)
+        return [_point(record) for record in records], str(following) if following else None
+
+    def fetch(self, ids: Sequence[str]) -> Sequence[Point]:
+        """Return those of the points that exist."""
+        return [_point(record) for record in self._shard.retrieve([UUID(one) for one in ids], True, True)]
+
+    def sizes(self) -> tuple[int, int]:
+        """Return how many points there are, and how many of them searches find through an index."""
+        info = self._shard.info()
+        return info.points_count, info.indexed_vectors_count
+
+    def flush(self) -> None:
+        """Force what was written to the disk."""
+        self._shard.flush()
+
+    def build(self) -> None:
+        """Build indexes of all that is there: minutes, and nothing else is answered meanwhile."""
+        self._shard.optimize()
+
+    def close(self) -> None:
+        """Flush and let the folder go."""
+        self._shard.close()
+
+    def _delete_found(self, request: Any) -> Sequence[str]:  # noqa: ANN401 - a class of an untyped extension
+        records, _ = self._shard.scroll(request)
+        ids = [str(record.id) for record in records]
+        if ids:
+            self.delete(ids)
+        return ids
+
+    def _config(self) -> Any:  # noqa: ANN401 - a class of an untyped extension
+        hnsw = edge.HnswIndexConfig(
+            m=0,
+            payload_m=_LINKS,
+            ef_construct=_CONSTRUCT,
+            full_scan_threshold=_SCAN_KILOBYTES,
+            max_indexing_threads=self._index_threads,
+        )
+        small = edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Cached)
+        vectors = edge.EdgeVectorParams(size=self._dimensions, distance=edge.Distance.Cosine)
+        # One thread: searches of a batch come one after the other anyway, and cores belong to the service.
+        return edge.EdgeConfig(
+            vectors=vectors,
+            hnsw_config=hnsw,
+            quantization_config=small,
+            optimizers=edge.EdgeOptimizersConfig(
+                default_segment_number=1, max_segment_size=_SEGMENT_KILOBYTES, indexing_threshold=_INDEX_KILOBYTES
+            ),
+            max_search_threads=1,
+        )
+
+
+VERBS: Mapping[str, Callable[..., Any]] = {
+    name: getattr(Engine, name)
+    for name in ("get", "nearest", "add", "amend", "delete", "remove", "evict", "count", "scan", "fetch", "sizes")
+} | {"flush": Engine.flush, "build": Engine.build}
+
+
+def serve(engine: Engine, reader: BinaryIO, writer: BinaryIO) -> None:
+    """Answer frames until the reader ends or is cut."""
+    while frame := read_frame(reader):
+        number, verb, arguments = pickle.loads(frame)  # noqa: S301 - from the process that started this one
+        try:
+            answer = (number, True, VERBS[verb](engine, *arguments))
+        except Exception as error:  # noqa: BLE001 - the extension raises plain Exception; one bad call fails alone
+            answer = (number, False, f"{verb}: {error}")
+        write_frame(writer, answer)
+
+
+def read_frame(reader: BinaryIO) -> bytes:
+    """Return the next frame; nothing at the end, also where that comes in the middle of one."""
+    header = reader.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return b""
+    (size,) = HEADER.unpack(header)
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes: the stream is out of step")
+    frame = reader.read(size)
+    return frame if len(frame) == size else b""
+
+
+def write_frame(writer: BinaryIO, value: object) -> None:
+    """Write one frame at once."""
+    body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    writer.write(HEADER.pack(len(body)) + body)
+    writer.flush()
+
+
+def open_when_free(engine: Engine, timeout_seconds: float, pause_seconds: float = 0.02) -> None:
+    """Open the shard; wait for a process that is just leaving it.
+
+    Raises:
+        Exception: whatever the engine says at last.
+    """
+    for _ in range(int(timeout_seconds / pause_seconds)):
+        try:
+            return engine.open()
+        except Exception as error:  # noqa: BLE001 - the extension raises plain Exception
+            if "WouldBlock" not in str(error):
+                raise
+        time.sleep(pause_seconds)
+    return engine.open()
+
+
+def _filter(conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - a class of an untyped extension
+    return edge.Filter(must=[_condition(*condition) for condition in conditions])
+
+
+def _condition(how: str, field: str, value: Any) -> Any:  # noqa: ANN401 - as above
+    match how:
+        case "is":
+            return edge.FieldCondition(field, match=edge.MatchValue(value))
+        case "in":
+            return edge.HasIdCondition({UUID(one) for one in value})
+        case _:
+            return edge.FieldCondition(field, range=edge.RangeFloat(**{how: float(value)}))
+
+
+def _point(record: Any) -> Point:  # noqa: ANN401 - as above
+    return str(record.id), array("f", record.vector).tobytes(), record.payload
+
+
+def _floats(vector: bytes) -> list[float]:
+    return array("f", vector).tolist()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run: FOLDER DIMENSIONS INDEX_THREADS NICE OPEN_TIMEOUT_SECONDS."""
+    folder, dimensions, index_threads, nice, timeout_seconds = arguments
+    os.umask(0o077)
+    os.nice(int(nice))
+    engine = Engine(Path(folder), int(dimensions), int(index_threads))
+    writer = sys.stdout.buffer
+    open_when_free(engine, float(timeout_seconds))
+    write_frame(writer, (0, True, os.getpid()))
+    try:
+        serve(engine, sys.stdin.buffer, writer)
+    except BrokenPipeError:
+        pass  # the service died while it was being answered
+    finally:
+        engine.close()
+
+
+if __name__ == "__main__":  # pragma: no cover - the tests start it as a process, which coverage does not follow
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""The service's end of an engine process: calls with ids, answers to futures, all bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+from semcache.errors import StoreRefused, StoreTimeout, StoreUnavailable
+
+_HEADER_BYTES = 4
+# Room for the answer of a page of large entries before reading pauses.
+_BUFFER_BYTES = 1024 * 1024
+# What a process gets to finish its request and flush, once its stdin has ended.
+_STOP_SECONDS = 10.0
+
+
+class EngineProcess:
+    """One engine on one folder."""
+
+    def __init__(self, folder: Path, dimensions: int, *, index_threads: int = 1, calls_max: int = 1024) -> None:
+        self.folder = folder
+        self._dimensions = dimensions
+        self._index_threads = index_threads
+        self._calls_max = calls_max
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def is_running(self) -> bool:
+        """False before start, and as soon as it is seen to be gone."""
+        return self._reading is not None and not self._reading.done()
+
+    async def start(self, timeout_seconds: float, nice: int = 0) -> None:
+        """Start, and return when the shard is open.
+
+        Raises:
+            StoreUnavailable: it cannot be opened; the reason is on standard error.
+        """
+        numbers = (self._dimensions, self._index_threads, nice, timeout_seconds / 2)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "semcache.stores.edge.engine", str(self.folder), *map(str, numbers)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_BUFFER_BYTES,
+            # Signals of the terminal are the service's: it stops this process when it is done.
+            start_new_session=True,
+        )
+        ready = self._expect(0)
+        self._reading = asyncio.create_task(self._read(self._process.stdout))
+        try:
+            await asyncio.wait_for(ready, timeout_seconds)
+        except BaseException as error:
+            await self.kill()
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailable(f"{self.folder} was not opened within {timeout_seconds:g} s") from None
+            raise
+
+    async def call(self, verb: str, *arguments: object, timeout_seconds: float | None) -> Any:  # noqa: ANN401 - as the verb
+        """Have the engine do something.
+
+        Raises:
+            StoreTimeout: no answer in time; it may still happen.
+            StoreUnavailable: the process is gone, or too many calls wait for it.
+            StoreRefused: the engine raised.
+        """
+        if not self.is_running or self._process is None or self._process.stdin is None:
+            raise StoreUnavailable("the store's process is not running")
+        if len(self._waiting) >= self._calls_max:
+            raise StoreUnavailable(f"{self._calls_max} calls wait for the store")
+        self._number += 1
+        number = self._number
+        future = self._expect(number)
+        body = pickle.dumps((number, verb, arguments), protocol=pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.write(len(body).to_bytes(_HEADER_BYTES, "little") + body)
+        try:
+            return await asyncio.wait_for(future, timeout_seconds)
+        except TimeoutError:
+            raise StoreTimeout(f"{verb}: no answer within {timeout_seconds:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def stop(self) -> None:
+        """Let it finish what it was sent, flush and leave; kill it if it does not."""
+        if self._process is None or self._reading is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._reading), _STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+        await self._process.wait()
+
+    async def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and self._reading is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._reading
+            await self._process.wait()
+
+    def _expect(self, number: int) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        return future
+
+    async def _read(self, reader: asyncio.StreamReader | None) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while reader is not None:  # always: it was asked for
+                size = int.from_bytes(await reader.readexactly(_HEADER_BYTES), "little")
+                self._answer(await reader.readexactly(size))
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(StoreUnavailable("the store's process is gone"))
+        self._waiting.clear()
+
+    def _answer(self, body: bytes) -> None:
+        number, is_done, value = pickle.loads(body)  # noqa: S301 - from the process that this one started
+        future = self._waiting.pop(number, None)
+        if future is None or future.done():
+            return  # its caller has given up
+        if is_done:
+            future.set_result(value)
+        else:
+            future.set_exception(StoreRefused(value))

@@ -1,0 +1,123 @@
+"""The folder of all models: a store in each, aliases and epochs in files that are replaced at once.
+
+folder/                0700
+├── lock               held while a service has the folder
+├── aliases.json       alias → slug
+├── epochs.json        namespace → epoch
+└── models/<slug>/     current, 1/ …
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from semcache.embedder import ModelIdentity
+from semcache.errors import StoreRefused, StoreUnavailable
+from semcache.settings import EdgeSettings
+from semcache.stores.edge.shard import replace_file
+from semcache.stores.edge.store import EdgeStore
+
+
+class EdgeStores:
+    """Qdrant Edge for every model; one service at a time has the folder."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.folder)
+        self._stores: dict[str, EdgeStore] = {}
+        self._aliases: dict[str, str] = {}
+        self._epochs: dict[str, int] = {}
+        self._lock = -1
+
+    async def start(self) -> None:
+        """Take the folder.
+
+        Raises:
+            StoreUnavailable: another service has it, or it cannot be read.
+        """
+        try:
+            (self._folder / "models").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._aliases = self._read("aliases.json")
+            self._epochs = self._read("epochs.json")
+        except BlockingIOError:
+            self._unlock()
+            raise StoreUnavailable(f"another process has {self._folder}") from None
+        except (OSError, ValueError) as error:
+            self._unlock()
+            raise StoreUnavailable(f"{self._folder} cannot be used: {error}") from error
+
+    async def open(self, identity: ModelIdentity) -> EdgeStore:
+        """Open or make the store of a model."""
+        if identity.slug not in self._stores:
+            store = EdgeStore(self._folder / "models" / identity.slug, identity, self._settings)
+            await store.shard.start()
+            self._stores[identity.slug] = store
+        return self._stores[identity.slug]
+
+    async def slugs(self) -> Collection[str]:
+        """Return the models that have a folder."""
+        return {path.name for path in (self._folder / "models").iterdir()}
+
+    async def drop(self, slug: str) -> None:
+        """Remove a model's folder."""
+        if slug in self._aliases.values():
+            raise StoreRefused(f"{slug} answers for an alias")
+        if store := self._stores.pop(slug, None):
+            await store.shard.stop()
+        # A rename first: what is half removed must not be taken for a store.
+        path, gone = self._folder / "models" / slug, self._folder / "removing"
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    async def aliases(self) -> Mapping[str, str]:
+        """Return which model answers for each alias."""
+        return dict(self._aliases)
+
+    async def serve(self, alias: str, slug: str) -> None:
+        """Move an alias."""
+        if slug not in await self.slugs():
+            raise StoreRefused(f"{slug} has no store")
+        self._write("aliases.json", self._aliases | {alias: slug})
+        self._aliases[alias] = slug
+
+    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
+        """Return epochs."""
+        return [self._epochs.get(namespace, 0) for namespace in namespaces]
+
+    async def advance_epoch(self, namespace: str, now: float) -> int:
+        """Advance an epoch."""
+        epoch = max(self._epochs.get(namespace, 0) + 1, int(now * 1000))
+        self._write("epochs.json", self._epochs | {namespace: epoch})
+        self._epochs[namespace] = epoch
+        return epoch
+
+    async def stop(self) -> None:
+        """Stop every store and let the folder go."""
+        for store in self._stores.values():
+            await store.shard.stop()
+        self._stores.clear()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError):
+            return dict(json.loads((self._folder / name).read_text()))
+        return {}
+
+    def _write(self, name: str, value: Mapping[str, object]) -> None:
+        replace_file(self._folder / name, json.dumps(value, sort_keys=True))

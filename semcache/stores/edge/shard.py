@@ -1,0 +1,259 @@
+"""One model's shard and the engines that serve it: started again when they die, replaced when an index is built.
+
+    lookups ──▶ serving engine  ── pages ──▶ folder n+1 ── build (own process, low priority) ──▶ next engine
+    writes  ──▶      │                                                                              │
+                     └── ids written meanwhile ───────────── copied again until few are left ───────┤
+                                                                                                    ▼
+                                                       pointer file names n+1 · n is stopped and removed
+
+1. The pointer file (`current`) names the only folder that counts. It is replaced at once (rename), after the next
+   folder has everything. Whatever else is found at start is what a crash left, and is removed.
+2. Lookups are never behind a build: they wait at most for one page of the copy, and for a flush.
+3. Writes wait while the last ids are copied and the pointer moves.
+4. A removal whose answer did not come in time cannot be copied: the build is given up, or what was removed would
+   come back with it.
+5. If the engine dies, calls fail at once and it is started again; nothing that was acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from semcache.errors import StoreError, StoreTimeout, StoreUnavailable
+from semcache.settings import EdgeSettings
+from semcache.stores.edge.process import EngineProcess
+
+logger = logging.getLogger(__name__)
+
+_POINTER = "current"
+_NICE = 10
+# Ids copied again per call, and how few must be left before writes wait for the rest.
+_CATCH_UP_ENTRIES = 64
+_RESTART_SECONDS = (0.05, 0.2, 1.0, 5.0)
+
+
+class Shard:
+    """A folder of generations, of which one counts."""
+
+    def __init__(self, folder: Path, dimensions: int, settings: EdgeSettings) -> None:
+        self._folder = folder
+        self._dimensions = dimensions
+        self._settings = settings
+        self._generation = 1
+        self._engine = self._new_engine(1)
+        self._restarting: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._writes = asyncio.Lock()
+        self._touched: set[str] | None = None
+        self._is_copy_stale = False
+        self._is_dirty = False
+        self._left_unindexed = 0
+
+    @property
+    def is_healthy(self) -> bool:
+        """False while there is no engine."""
+        return self._engine.is_running
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine that serves."""
+        return self._engine.pid
+
+    async def start(self) -> None:
+        """Open the generation that counts, and remove the others.
+
+        Raises:
+            StoreUnavailable: it cannot be opened, or the pointer is not there or says nothing.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._generation = self._read_pointer()
+        for path in self._folder.glob("[0-9]*"):
+            if path.name != str(self._generation):
+                shutil.rmtree(path)
+        self._engine = self._new_engine(self._generation)
+        await self._engine.start(self._settings.start_timeout)
+        replace_file(self._folder / _POINTER, str(self._generation))
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def call(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401 - as the verb
+        """Have the engine do something.
+
+        Raises:
+            StoreError: as the engine's process has it.
+        """
+        if not self._engine.is_running:
+            self._restart()
+        return await self._engine.call(verb, *arguments, timeout_seconds=self._settings.timeout)
+
+    async def write(self, ids: Iterable[str], verb: str, *arguments: object) -> None:
+        """Have the engine change entries of these ids."""
+        async with self._writing():
+            if self._touched is not None:
+                self._touched.update(ids)
+            await self.call(verb, *arguments)
+
+    async def delete(self, verb: str, *arguments: object) -> int:
+        """Have the engine remove entries that it finds; return how many."""
+        async with self._writing():
+            try:
+                ids: Sequence[str] = await self.call(verb, *arguments)
+            except StoreTimeout:
+                self._is_copy_stale = True
+                raise
+            if self._touched is not None:
+                self._touched.update(ids)
+        return len(ids)
+
+    async def stop(self) -> None:
+        """Flush and leave."""
+        tasks = [task for task in (self._keeping, self._restarting) if task is not None]
+        self._keeping = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._engine.stop()
+
+    async def keep_once(self) -> None:
+        """Build an index if enough is new, and flush what was written.
+
+        Raises:
+            StoreError: something of it did not happen.
+        """
+        points, indexed = await self.call("sizes")
+        # What a build leaves out (a rest too small for an index) is no reason for the next one.
+        self._left_unindexed = min(self._left_unindexed, points - indexed)
+        fresh = points - indexed - self._left_unindexed
+        if fresh > max(self._settings.unindexed_max, indexed * self._settings.unindexed_share_max):
+            await self.build_index()
+            points, indexed = await self.call("sizes")
+            self._left_unindexed = points - indexed
+        if self._is_dirty:
+            self._is_dirty = False
+            await self.call("flush")
+
+    async def build_index(self) -> None:
+        """Build indexes of everything that is there now; lookups and writes go on.
+
+        Raises:
+            StoreError: it did not come to an end; all is as before.
+        """
+        generation = self._generation + 1
+        following = self._new_engine(generation)
+        self._touched, self._is_copy_stale = set(), False
+        try:
+            await following.start(self._settings.start_timeout, _NICE)
+            await self._copy(following)
+            await following.call("build", timeout_seconds=None)
+            await following.stop()
+            # A process of its own again: a priority that was given up is not given back.
+            following = self._new_engine(generation)
+            await following.start(self._settings.start_timeout)
+            old = await self._swap(following, generation)
+        except BaseException:
+            await following.kill()
+            shutil.rmtree(following.folder, ignore_errors=True)
+            raise
+        finally:
+            self._touched = None
+        await old.stop()
+        shutil.rmtree(old.folder, ignore_errors=True)
+
+    async def _copy(self, target: EngineProcess) -> None:
+        start: str | None = None
+        while True:
+            points, start = await self.call("scan", [], self._settings.copy_page_entries, start)
+            await target.call("add", points, timeout_seconds=None)
+            if start is None:
+                return
+
+    async def _swap(self, following: EngineProcess, generation: int) -> EngineProcess:
+        while self._touched and len(self._touched) > _CATCH_UP_ENTRIES:
+            await self._catch_up(following, self._touched)
+        async with self._writes:
+            while self._touched:
+                await self._catch_up(following, self._touched)
+            if self._is_copy_stale:
+                raise StoreUnavailable("a removal timed out while an index was built; it will be built again")
+            replace_file(self._folder / _POINTER, str(generation))
+            old, self._engine, self._generation = self._engine, following, generation
+        return old
+
+    async def _catch_up(self, following: EngineProcess, touched: set[str]) -> None:
+        ids = [touched.pop() for _ in range(min(len(touched), _CATCH_UP_ENTRIES))]
+        points = await self.call("fetch", ids)
+        await following.call("add", points, timeout_seconds=None)
+        await following.call("delete", [*set(ids) - {point[0] for point in points}], timeout_seconds=None)
+
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._writes:
+            self._is_dirty = True
+            yield
+
+    def _restart(self) -> None:
+        if self._keeping is not None and (self._restarting is None or self._restarting.done()):
+            self._restarting = asyncio.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        for attempt, pause in enumerate(_RESTART_SECONDS, 1):
+            engine = self._new_engine(self._generation)
+            try:
+                await engine.start(self._settings.start_timeout)
+            except StoreUnavailable as error:
+                logger.warning("attempt %d to start the store's process again: %s", attempt, error)
+                await asyncio.sleep(pause)
+            else:
+                self._engine = engine
+                return
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.flush_interval)
+            try:
+                await self.keep_once()
+            except (StoreError, OSError) as error:
+                logger.warning("upkeep of the store: %s", error)
+
+    def _new_engine(self, generation: int) -> EngineProcess:
+        return EngineProcess(
+            self._folder / str(generation),
+            self._dimensions,
+            index_threads=self._settings.index_threads,
+            calls_max=self._settings.calls_max,
+        )
+
+    def _read_pointer(self) -> int:
+        pointer = self._folder / _POINTER
+        try:
+            return int(pointer.read_text())
+        except ValueError:
+            raise StoreUnavailable(f"{pointer} does not name a generation") from None
+        except FileNotFoundError:
+            # Before the first start has come to its end there is at most generation 1.
+            if any(path.name not in {"1", "1.new"} for path in self._folder.glob("[0-9]*")):
+                raise StoreUnavailable(f"{pointer} is missing") from None
+            return 1
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Have a file hold `text`: all of it or what it held before, whatever happens; readable by its owner only."""
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(path)
+    # The rename has happened: what follows only decides whether a power cut can undo it.
+    folder = os.open(path.parent, os.O_RDONLY)
+    with contextlib.suppress(OSError):
+        os.fsync(folder)
+    os.close(folder)

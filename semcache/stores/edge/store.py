@@ -1,0 +1,80 @@
+"""One model's entries in Qdrant Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from semcache.embedder import ModelIdentity
+from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
+from semcache.errors import StoreRefused
+from semcache.settings import EdgeSettings
+from semcache.store import Candidate, Page, Question, Selector
+from semcache.stores.conditions import of_question, of_selector
+from semcache.stores.edge.shard import Shard
+from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
+from semcache.stores.vectors import from_bytes, to_bytes
+
+
+class EdgeStore:
+    """Turns the port's verbs into the engine's."""
+
+    def __init__(self, folder: Path, identity: ModelIdentity, settings: EdgeSettings) -> None:
+        self._identity = identity
+        self.shard = Shard(folder, identity.dimensions, settings)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Model whose vectors it holds."""
+        return self._identity
+
+    @property
+    def is_healthy(self) -> bool:
+        """False while there is no engine."""
+        return self.shard.is_healthy
+
+    async def get(self, ids: Sequence[EntryId], now: float) -> Sequence[Entry | None]:
+        """Return live entries by id."""
+        payloads = await self.shard.call("get", ids)
+        entries = [to_entry(one, payload) if payload else None for one, payload in zip(ids, payloads, strict=True)]
+        return [entry if entry is not None and entry.is_live(now) else None for entry in entries]
+
+    async def nearest(self, questions: Sequence[Question], now: float) -> Sequence[Sequence[Candidate]]:
+        """Search for all questions at once."""
+        searches = [
+            (to_bytes(question.embedding), of_question(question, now), question.limit, question.similarity_min)
+            for question in questions
+        ]
+        found = await self.shard.call("nearest", searches, CANDIDATE_FIELDS)
+        return [[to_candidate(*point) for point in points] for points in found]
+
+    async def add(self, entries: Sequence[EmbeddedEntry]) -> None:
+        """Store entries."""
+        # Checked here: the engine writes to its log before it looks.
+        if any(len(each.embedding) != self._identity.dimensions for each in entries):
+            raise StoreRefused(f"{self._identity.name} has embeddings of {self._identity.dimensions} dimensions")
+        points = [(each.entry.id, to_bytes(each.embedding), to_payload(each.entry)) for each in entries]
+        await self.shard.write([each.entry.id for each in entries], "add", points)
+
+    async def amend(self, records: Mapping[EntryId, Record]) -> None:
+        """Replace records."""
+        changes = {one: record_to_payload(record) for one, record in records.items()}
+        await self.shard.write(changes, "amend", changes)
+
+    async def remove(self, selector: Selector, limit: int) -> int:
+        """Remove selected entries."""
+        return await self.shard.delete("remove", of_selector(selector), limit)
+
+    async def evict(self, namespace: str, limit: int) -> int:
+        """Remove those that are worth least."""
+        return await self.shard.delete("evict", namespace, limit)
+
+    async def count(self, selector: Selector) -> int:
+        """Count selected entries."""
+        return int(await self.shard.call("count", of_selector(selector)))
+
+    async def scan(self, selector: Selector, limit: int, start: EntryId | None = None) -> Page:
+        """Return a page."""
+        points, following = await self.shard.call("scan", of_selector(selector), limit, start)
+        entries = [EmbeddedEntry(to_entry(one, payload), from_bytes(vector)) for one, vector, payload in points]
+        return Page(entries, EntryId(following) if following else None)
