@@ -18,5 +18,6 @@ def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 def has_name(sans: Iterable[str], name: str) -> bool:
     """Return whether one of the names is this DNS name, or a wildcard for its first label."""
     name = name.lower()
-    wildcard = "*." + name.partition(".")[2]
-    return any(san.lower() in (name, wildcard) for san in sans)
+    _, _, parent = name.partition(".")
+    accepted = (name, f"*.{parent}") if parent else (name,)
+    return any(san.lower() in accepted for san in sans)
