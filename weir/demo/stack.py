@@ -15,15 +15,12 @@ import aiohttp
 
 from weir.demo.child import Child
 from weir.demo.envoy import Envoy
-from weir.demo.upstream import Upstream
+from weir.demo.upstream import PAUSE_SECONDS, Upstream
 
 HERE = Path(__file__).parent
 # Resolved: in a checkout these are links to deploy/ and examples/, and it is those that a reader edits.
 ENVOY_CONFIGURATION = (HERE / "envoy.yaml").resolve()
 RULES = (HERE / "rules" / "token-budgets.yaml").resolve().parent
-
-# Time between two words of a streamed answer: slow enough to be seen.
-PAUSE_SECONDS = 0.02
 
 
 def pick_port(preferred: int) -> int:

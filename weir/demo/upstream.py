@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -21,6 +22,9 @@ from aiohttp import web
 WORDS = ("a", "weir", "raises", "the", "river", "and", "lets", "through", "what", "the", "mill", "can", "take")
 TOKENS_DEFAULT = 40
 TOKENS_MAX = 4_096
+
+# Time between two words of a streamed answer: slow enough to be seen.
+PAUSE_SECONDS = 0.02
 
 Json = dict[str, Any]
 
@@ -81,21 +85,23 @@ def _envelope(chat: Chat, kind: str, choices: list[Json]) -> Json:
 
 
 class Upstream:
-    """Serves chats on loopback."""
+    """Serves chats."""
 
-    def __init__(self, *, pause_seconds: float = 0.0) -> None:
+    def __init__(self, address: str = "127.0.0.1:0", *, pause_seconds: float = 0.0) -> None:
+        self._wanted_address = address
         self._pause_seconds = pause_seconds
         self._runner: web.AppRunner | None = None
         self.address = ""
         self.chats_count = 0
 
     async def start(self) -> None:
-        """Listen on a free port; `address` says which."""
+        """Listen; `address` says where, also if the port was 0."""
         application = web.Application()
         application.router.add_post("/v1/chat/completions", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        wanted, _, number = self._wanted_address.rpartition(":")
+        await web.TCPSite(self._runner, wanted, int(number)).start()
         host, port = self._runner.addresses[0][:2]
         self.address = f"{host}:{port}"
 
@@ -120,3 +126,17 @@ class Upstream:
             await asyncio.sleep(self._pause_seconds)
         await response.write(b"data: [DONE]\n\n")
         return response
+
+
+async def serve(address: str) -> None:
+    """Serve until cancelled: `python -m weir.demo.upstream 0.0.0.0:8000`."""
+    upstream = Upstream(address, pause_seconds=PAUSE_SECONDS)
+    await upstream.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await upstream.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
