@@ -256,6 +256,8 @@ class RedisSettings(Group):
     """How often an open breaker lets one attempt through."""
     pipeline_ledgers_max: int = 512
     """Calls put into one script call; larger batches are split."""
+    in_flight_max: int = 128
+    """Batches that may wait for one server's answer; beyond it calls fail at once."""
     # Accepted for the reference's sake; one warning says that they do nothing here.
     pool_size: int = 10
     """Not used: one connection carries every batch."""

@@ -1,0 +1,217 @@
+"""Counters in Redis: one write per batch, whatever the number of ledgers and charges.
+
+    ledgers ─ deal ─▶ shares by place ─ one script call each ─▶ one write per node ─▶ answers ─ gather ─▶ outcomes
+
+1. On one server a batch is one script call (REDIS_PIPELINE_LEDGERS_MAX ledgers in each); in a cluster one
+   call per slot, those for one node in one write; limits per second go to their own server, at the same time.
+2. A ledger whose counters share a place is atomic. One that spans places is so in each of them only; under
+   STOP it is then looked up first and written after (`Forecast`), as the reference does.
+3. Without scripts (twemproxy, Envoy's redis_proxy) the same ledgers are plain commands (`redis_pipeline`).
+4. A refund is told to all replicas on a channel, by the script that makes it, if anybody here wants to hear
+   of refunds. Who was away then keeps a counter for exhausted at most until its window ends.
+5. The batch is answered when its last ledger is, at the longest deadline in it; what is known by then is told,
+   also to ledgers whose own deadline has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from ratelimit.errors import StoreError, StoreUnavailable
+from ratelimit.store import Charge, Ledger, Outcome, Policy
+from ratelimit.stores import redis_pipeline, redis_script
+from ratelimit.stores.forecast import Forecast
+from ratelimit.stores.redis_script import ScriptCalls
+from ratelimit.stores.shares import Place, Share, deal, gather
+from serving.clock import Clock
+from serving.metrics import Registry
+from serving.redis_client import RedisClient
+from serving.redis_link import NotSent, ReplyError
+from serving.redis_node import Command
+from serving.settings import PerSecondRedisSettings, RedisSettings
+
+_log = logging.getLogger(__name__)
+
+CHANNEL = "ratelimit:local_cache_invalidation"
+
+
+class _Server:
+    """One Redis, of whatever mode, and how it is spoken to."""
+
+    def __init__(self, settings: RedisSettings, registry: Registry, clock: Clock, pool: str) -> None:
+        self.client = RedisClient(settings, registry, clock, pool=pool)
+        self.calls = ScriptCalls(settings.pipeline_ledgers_max)
+        self.has_scripts = not (settings.scripts == "off" or (settings.scripts == "auto" and _is_nutcracker(settings)))
+        self._is_sure = settings.scripts != "auto"
+        self._timeout = settings.timeout
+        self._clock = clock
+
+    async def start(self) -> None:
+        """Connect, and find out what it can."""
+        await self.client.start()
+        if self.has_scripts and not self._is_sure:
+            probe = Command(("EVAL", "return 1", 0))
+            await self.client.run([probe], self._clock.steady() + self._timeout)
+            self.has_scripts = not isinstance(probe.reply, ReplyError)
+        if self.has_scripts:  # a proxy may hang up at INFO
+            await self.client.warn_of_evictions()
+        else:
+            _log.warning("Redis is used without scripts: INCRBY and EXPIRE in a pipeline")
+
+    async def apply(self, shares: Mapping[int, Sequence[Share]], channel: str, deadline: float) -> None:
+        """Write what each slot has, all at once, and put the answers into the shares."""
+        if self.has_scripts:
+            calls = [call for slot, mine in shares.items() for call in self.calls.write(slot, mine, channel)]
+            await self.client.run([command for command, _ in calls], deadline)
+            for command, mine in calls:
+                redis_script.read(command, mine)
+            return
+        written = [(share, redis_pipeline.write(slot, share)) for slot, mine in shares.items() for share in mine]
+        await self.client.run([command for _, commands in written for command in commands], deadline)
+        for share, commands in written:
+            redis_pipeline.read(iter([command.reply for command in commands]), share)
+
+
+class RedisStore:
+    """Counts in Redis, or Valkey."""
+
+    def __init__(
+        self,
+        redis: RedisSettings,
+        per_second: PerSecondRedisSettings | None,
+        registry: Registry,
+        clock: Clock,
+    ) -> None:
+        self._servers = [_Server(redis, registry, clock, "redis_pool")]
+        if per_second is not None:
+            self._servers.append(_Server(per_second, registry, clock, "redis_per_second_pool"))
+        self._clock = clock
+        self._forget: list[Callable[[str], None]] = []
+        self._channel = ""
+        self._is_started = False
+
+    async def start(self) -> None:
+        """Connect to every server.
+
+        Raises:
+            StoreUnavailable: one was not reached within REDIS_STARTUP_MAX_ELAPSED_TIME.
+        """
+        try:
+            await asyncio.gather(*(server.start() for server in self._servers))
+        except NotSent as fault:
+            raise StoreUnavailable(str(fault)) from None
+        self._is_started = True
+        self._listen()
+
+    async def stop(self) -> None:
+        """Let go of the connections."""
+        await asyncio.gather(*(server.client.stop() for server in self._servers))
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every server was reached and answers."""
+        return all(server.client.is_healthy for server in self._servers)
+
+    def on_refund(self, forget: Callable[[str], None]) -> None:
+        """Have `forget(key)` called when any replica refunds a counter."""
+        self._forget.append(forget)
+        self._listen()
+
+    async def charge(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
+        """Apply every ledger; time is the caller's, and in the keys."""
+        del now
+        steady = self._clock.steady()
+        outcomes: list[Outcome] = [StoreUnavailable("the deadline had passed before it was sent")] * len(ledgers)
+        due = [(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
+        if not due:
+            return outcomes
+        deadline = max(ledger.deadline for _, ledger in due)
+        forecast = await self._look([ledger for _, ledger in due if self._must_look(ledger)], deadline)
+        dealt: dict[int, list[Share]] = {}
+        places: dict[Place, list[Share]] = {}
+        for origin, ledger in due:
+            settled = self._settle(forecast, ledger)
+            if isinstance(settled, StoreError):
+                outcomes[origin] = settled
+                continue
+            for place, share in self._deal(origin, settled).items():
+                dealt.setdefault(origin, []).append(share)
+                places.setdefault(place, []).append(share)
+        await self._apply(places, deadline)
+        for origin, shares in dealt.items():
+            outcomes[origin] = gather(ledgers[origin], shares)
+        return outcomes
+
+    def _deal(self, origin: int, ledger: Ledger) -> dict[Place, Share]:
+        if len(self._servers) == 1 and not self._servers[0].client.is_cluster:
+            return {(0, 0): Share(origin, ledger)}
+        return deal(origin, ledger, self._place_of)
+
+    def _place_of(self, charge: Charge) -> Place:
+        server = self._server_of(charge)
+        return server, self._servers[server].client.slot_of(charge.key)
+
+    def _server_of(self, charge: Charge) -> int:
+        return 1 if charge.is_per_second and len(self._servers) > 1 else 0
+
+    def _is_plain(self, charge: Charge) -> bool:
+        return not self._servers[self._server_of(charge)].has_scripts
+
+    def _must_look(self, ledger: Ledger) -> bool:
+        """Whether no script can decide this ledger."""
+        if ledger.policy is Policy.STOP and len(self._deal(0, ledger)) > 1:
+            return True
+        return any(
+            (charge.is_refund or ledger.policy is Policy.STOP) and self._is_plain(charge) for charge in ledger.charges
+        )
+
+    async def _look(self, ledgers: Sequence[Ledger], deadline: float) -> Forecast | None:
+        if not ledgers:
+            return None
+        forecast = Forecast()
+        looks: dict[int, dict[str, Command]] = {}
+        for charge in (charge for ledger in ledgers for charge in ledger.charges):
+            server, slot = self._place_of(charge)
+            looks.setdefault(server, {})[charge.key] = Command(("GET", charge.key), slot)
+        await asyncio.gather(
+            *(self._servers[server].client.run(list(mine.values()), deadline) for server, mine in looks.items())
+        )
+        for key, command in ((key, command) for mine in looks.values() for key, command in mine.items()):
+            forecast.learn(key, command.reply)
+        return forecast
+
+    def _settle(self, forecast: Forecast | None, ledger: Ledger) -> Ledger | StoreError:
+        if forecast is None:
+            return ledger
+        if self._must_look(ledger):
+            return forecast.settle(ledger, self._is_plain)
+        forecast.expect(ledger)
+        return ledger
+
+    async def _apply(self, places: Mapping[Place, Sequence[Share]], deadline: float) -> None:
+        by_server: dict[int, dict[int, Sequence[Share]]] = {}
+        for (server, slot), shares in places.items():
+            by_server.setdefault(server, {})[slot] = shares
+        await asyncio.gather(
+            *(self._servers[server].apply(shares, self._channel, deadline) for server, shares in by_server.items())
+        )
+
+    def _listen(self) -> None:
+        """Subscribe once, when both somebody wants to hear and the servers were reached."""
+        if not self._forget or not self._is_started or self._channel:
+            return
+        self._channel = CHANNEL
+        for server in self._servers:
+            if server.has_scripts:
+                server.client.subscribe(CHANNEL, self._hear)
+
+    def _hear(self, message: bytes) -> None:
+        key = message.decode(errors="replace")
+        for forget in self._forget:
+            forget(key)
+
+
+def _is_nutcracker(settings: RedisSettings) -> bool:
+    return settings.socket_type == "unix" and "nutcracker" in settings.url.get_secret_value()
