@@ -10,7 +10,7 @@ from aiohttp import web
 Page: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # What a page that is being written has left when we stop; then its connection is cut.
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.5
 
 
 class HttpServer:
