@@ -8,7 +8,7 @@ SemcacheError
 │   └── EmbedUnavailable  no model, or the queue is full; answer without the semantic step
 ├── StoreError            the entries cannot be read or written
 │   ├── StoreTimeout      it may have happened; every write may be repeated: all are idempotent
-│   ├── StoreUnavailable  it did not happen
+│   ├── StoreUnavailable  it did not happen, or the connection broke: repeat a write that matters
 │   └── StoreRefused      the store said no to this one call (a wrong vector, a limit)
 └── LeaseError            leases cannot be read or written: fetch without one
 """
@@ -49,7 +49,7 @@ class StoreTimeout(StoreError):  # noqa: N818 - the word of the limiter's store
 
 
 class StoreUnavailable(StoreError):  # noqa: N818 - the word of the limiter's store
-    """Not sent, or refused before anything was done."""
+    """Not sent, or the connection broke before the answer."""
 
 
 class StoreRefused(StoreError):  # noqa: N818 - the word of the limiter's store

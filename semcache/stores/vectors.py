@@ -15,3 +15,8 @@ def to_bytes(embedding: Embedding) -> bytes:
 def from_bytes(data: bytes) -> Embedding:
     """Return the embedding of these numbers."""
     return np.frombuffer(data, dtype="<f4")
+
+
+def from_list(numbers: object) -> Embedding:
+    """Return the embedding of a list of numbers."""
+    return np.asarray(numbers, dtype=np.float32)

@@ -242,7 +242,7 @@ def open_when_free(engine: Engine, timeout_seconds: float, pause_seconds: float 
     for _ in range(int(timeout_seconds / pause_seconds)):
         try:
             return engine.open()
-        except Exception as error:  # noqa: BLE001 - the extension raises plain Exception
+        except Exception as error:
             if "WouldBlock" not in str(error):
                 raise
         time.sleep(pause_seconds)

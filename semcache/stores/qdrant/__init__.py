@@ -1,0 +1,1 @@
+"""Qdrant server: the store of a fleet."""

@@ -1,0 +1,137 @@
+"""The client, with a bound on every call and its errors told in our words; only this module and its neighbours know Qdrant."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from semcache.errors import ConfigError, StoreError, StoreRefused, StoreTimeout, StoreUnavailable
+from semcache.settings import QdrantSettings
+
+T = TypeVar("T")
+
+IN_PROCESS = ":memory:"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+# Of a server's error text: enough to act on, too little to carry an entry.
+_DETAIL_MAX = 200
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+_HTTP_AWAY = {502, 503}
+_HTTP_TIMEOUT = {408, 504}
+
+
+class Connection:
+    """One client; calls are counted, timed and translated."""
+
+    def __init__(self, settings: QdrantSettings) -> None:
+        self._settings = settings
+        self._client: AsyncQdrantClient | None = None
+        self._under_way = 0
+        self.is_healthy = False
+
+    @property
+    def client(self) -> AsyncQdrantClient:
+        """The client.
+
+        Raises:
+            StoreUnavailable: not started, or stopped.
+        """
+        if self._client is None:
+            raise StoreUnavailable("the connection to Qdrant is not open")
+        return self._client
+
+    def start(self) -> None:
+        """Make the client; it connects with its first call.
+
+        Raises:
+            ConfigError: the settings contradict each other.
+        """
+        url = self._settings.url.get_secret_value()
+        self._client = AsyncQdrantClient(location=IN_PROCESS) if url == IN_PROCESS else self._remote(url)
+
+    async def run(self, call: Awaitable[T]) -> T:
+        """Await one call of the client.
+
+        Raises:
+            StoreTimeout: no answer in time.
+            StoreUnavailable: no server, or too many calls under way.
+            StoreRefused: the server, or the client, said no.
+        """
+        if self._under_way >= self._settings.calls_max:
+            asyncio.ensure_future(call).cancel()
+            raise StoreUnavailable(f"{self._settings.calls_max} calls to Qdrant are under way")
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                answer = await call
+        except (TimeoutError, ApiException, grpc.RpcError, ValueError) as error:
+            blamed = blame(error)
+            self.is_healthy = isinstance(blamed, StoreRefused)
+            raise blamed from None
+        finally:
+            self._under_way -= 1
+        self.is_healthy = True
+        return answer
+
+    async def stop(self) -> None:
+        """Close the client."""
+        if self._client is not None:
+            await self._client.close()
+        self._client = None
+        self.is_healthy = False
+
+    def _remote(self, url: str) -> AsyncQdrantClient:
+        settings, parts = self._settings, urlsplit(url)
+        key = settings.api_key.get_secret_value()
+        if key and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise ConfigError("QDRANT_API_KEY would be sent without TLS: QDRANT_URL must be https://")
+        authority: dict[str, Any] = {}
+        if settings.tls_cacert:
+            authority["verify"] = ssl.create_default_context(cafile=settings.tls_cacert)
+            authority["grpc_options"] = {"root_certificates": Path(settings.tls_cacert).read_bytes()}
+        # The key goes as a header: given as `api_key`, the client warns about loopback.
+        return AsyncQdrantClient(
+            url=url,
+            grpc_port=settings.grpc_port,
+            prefer_grpc=settings.use_grpc,
+            timeout=max(1, int(settings.timeout)),
+            headers={"api-key": key} if key else None,
+            check_compatibility=False,
+            **authority,
+        )
+
+
+def blame(error: BaseException) -> StoreError:
+    """Return what a failed call means for its caller."""
+    match error:
+        case TimeoutError():
+            return StoreTimeout("Qdrant did not answer in time")
+        case grpc.aio.AioRpcError():
+            code, detail = error.code(), (error.details() or "")[:_DETAIL_MAX]
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return StoreTimeout("Qdrant did not answer in time")
+            return StoreUnavailable("Qdrant is away") if code in _AWAY else StoreRefused(f"{code.name}: {detail}")
+        case ResponseHandlingException():
+            is_late = "timeout" in type(error.source).__name__.lower()
+            return StoreTimeout("Qdrant did not answer in time") if is_late else StoreUnavailable("Qdrant is away")
+        case UnexpectedResponse(status_code=status):
+            if status in _HTTP_AWAY:
+                return StoreUnavailable("Qdrant is away")
+            return StoreTimeout("Qdrant timed out") if status in _HTTP_TIMEOUT else StoreRefused(_reason(error))
+        case _:
+            return StoreRefused(str(error)[:_DETAIL_MAX])
+
+
+def _reason(error: UnexpectedResponse) -> str:
+    try:
+        reason = error.structured()["status"]["error"]
+    except (ValueError, LookupError, TypeError):
+        reason = error.reason_phrase
+    return f"{error.status_code}: {reason}"[:_DETAIL_MAX]

@@ -1,0 +1,150 @@
+"""All collections of a deployment: one per model, aliases, and one for epochs."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from qdrant_client import models
+
+from semcache.embedder import ModelIdentity
+from semcache.errors import StoreError, StoreRefused
+from semcache.settings import QdrantSettings
+from semcache.stores.qdrant.connection import Connection
+from semcache.stores.qdrant.schema import EPOCH_DIMENSIONS, INDEXES, collection, epoch_collection
+from semcache.stores.qdrant.store import QdrantStore
+
+# Namespace of the ids of epochs; made once, at random.
+_EPOCHS = uuid.UUID("a6c3f2d5-6f0b-4f6a-8f5e-0d3b8a1f4c77")
+_PLAIN = re.compile(r"[a-z0-9]")
+
+
+class QdrantStores:
+    """A Qdrant server for every model."""
+
+    def __init__(self, settings: QdrantSettings) -> None:
+        self._settings = settings
+        self._connection = Connection(settings)
+        self._models = f"{settings.collection_prefix}model_"
+        self._aliases = f"{settings.collection_prefix}alias_"
+        self._epochs = f"{settings.collection_prefix}epochs"
+        self._stores: dict[str, QdrantStore] = {}
+
+    async def start(self) -> None:
+        """Connect, and make the collection of epochs if there is none.
+
+        Raises:
+            StoreError: the server cannot be used.
+        """
+        self._connection.start()
+        await self._make(self._epochs, epoch_collection(self._settings))
+
+    async def open(self, identity: ModelIdentity) -> QdrantStore:
+        """Open or make the collection of a model."""
+        slug = identity.slug
+        if slug not in self._stores:
+            name = self._models + slug
+            await self._make(name, collection(identity.dimensions, self._settings))
+            for field, schema in INDEXES.items():
+                await self._run(self._client.create_payload_index(name, field, field_schema=schema, wait=True))
+            self._stores[slug] = QdrantStore(self._connection, name, identity)
+        return self._stores[slug]
+
+    async def slugs(self) -> Collection[str]:
+        """Return the models that have a collection."""
+        found = await self._run(self._client.get_collections())
+        names = {each.name for each in found.collections}
+        return {name.removeprefix(self._models) for name in names if name.startswith(self._models)}
+
+    async def drop(self, slug: str) -> None:
+        """Remove a model's collection."""
+        if slug in (await self.aliases()).values():
+            raise StoreRefused(f"{slug} answers for an alias")
+        self._stores.pop(slug, None)
+        if slug in await self.slugs():
+            await self._run(self._client.delete_collection(self._models + slug))
+
+    async def aliases(self) -> Mapping[str, str]:
+        """Return which model answers for each alias."""
+        found = await self._run(self._client.get_aliases())
+        return {
+            unquote(each.alias_name.removeprefix(self._aliases)): each.collection_name.removeprefix(self._models)
+            for each in found.aliases
+            if each.alias_name.startswith(self._aliases)
+        }
+
+    async def serve(self, alias: str, slug: str) -> None:
+        """Move an alias."""
+        if slug not in await self.slugs():
+            raise StoreRefused(f"{slug} has no store")
+        name = self._aliases + quote(alias)
+        steps: list[models.AliasOperations] = []
+        if alias in await self.aliases():
+            steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name)))
+        created = models.CreateAlias(collection_name=self._models + slug, alias_name=name)
+        steps.append(models.CreateAliasOperation(create_alias=created))
+        # Both steps are one change: nobody sees the alias missing.
+        await self._run(self._client.update_collection_aliases(steps))
+
+    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
+        """Return epochs, as most copies have them."""
+        ids = [_epoch_id(namespace) for namespace in namespaces]
+        most = models.ReadConsistencyType.MAJORITY
+        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=most))
+        found = {str(record.id): int((record.payload or {})["epoch"]) for record in records}
+        return [found.get(one, 0) for one in ids]
+
+    async def advance_epoch(self, namespace: str, now: float) -> int:
+        """Advance an epoch."""
+        (before,) = await self.epochs([namespace])
+        epoch = max(before + 1, int(now * 1000))
+        payload = {"namespace": namespace, "epoch": epoch}
+        point = models.PointStruct(id=_epoch_id(namespace), vector=[1.0] * EPOCH_DIMENSIONS, payload=payload)
+        strong = models.WriteOrdering.STRONG
+        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong))
+        return epoch
+
+    async def erase(self) -> None:
+        """Remove every collection and alias of this deployment: what its prefix names, and nothing else."""
+        for slug in await self.slugs():
+            await self._run(self._client.delete_collection(self._models + slug))
+        await self._run(self._client.delete_collection(self._epochs))
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        self._stores.clear()
+        await self._connection.stop()
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401 - its own types say Any in the places that matter
+        return self._connection.client
+
+    async def _run(self, call: Any) -> Any:  # noqa: ANN401 - as the call
+        return await self._connection.run(call)
+
+    async def _make(self, name: str, arguments: Mapping[str, Any]) -> None:
+        if await self._run(self._client.collection_exists(name)):
+            return
+        try:
+            await self._run(self._client.create_collection(name, **arguments))
+        except StoreError:
+            # Another replica may have been first.
+            if not await self._run(self._client.collection_exists(name)):
+                raise
+
+
+def _epoch_id(namespace: str) -> str:
+    return str(uuid.uuid5(_EPOCHS, namespace))
+
+
+def quote(alias: str) -> str:
+    """Return an alias in letters that names may have; no two share one, also where case does not count."""
+    return "".join(each if _PLAIN.fullmatch(each) else f"_{each.encode().hex()}_" for each in alias)
+
+
+def unquote(name: str) -> str:
+    """Return the alias that was quoted."""
+    parts = name.split("_")
+    return "".join(bytes.fromhex(part).decode() if index % 2 else part for index, part in enumerate(parts))

@@ -1,0 +1,383 @@
+"""What every entry store does: the fake, Qdrant Edge, the Qdrant client in process, and a server at QDRANT_URL."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcache.embedder import ModelIdentity
+from semcache.entry import EntryId, Record, State
+from semcache.errors import StoreRefused
+from semcache.settings import EdgeSettings, QdrantSettings
+from semcache.store import EntryStore, EntryStores, Question, Selector
+from semcache.stores.edge.root import EdgeStores
+from semcache.stores.qdrant.root import QdrantStores
+from tests.fakes.entries import MODEL, NOW, OTHER_SCOPE, SCOPE, angle, entry, row
+from tests.fakes.store import FakeStores
+
+# What the client says of its in-process form, where indexes, strict mode and quantisation do nothing.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+SERVER = os.environ.get("QDRANT_URL", "")
+KINDS = ["fake", "edge", "qdrant-in-process", *(["qdrant-server"] if SERVER else [])]
+
+
+def make_stores(kind: str, folder: Path) -> EntryStores:
+    if kind == "fake":
+        return FakeStores()
+    if kind == "edge":
+        return EdgeStores(EdgeSettings(folder=str(folder / "edge")))
+    if kind == "qdrant-in-process":
+        return QdrantStores(QdrantSettings(url=":memory:"))  # type: ignore[arg-type] # pydantic makes it secret
+    return QdrantStores(QdrantSettings(collection_prefix=f"test_{uuid.uuid4().hex}_", timeout=30.0))
+
+
+@pytest.fixture(params=KINDS)
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EntryStores]:
+    stores = make_stores(request.param, tmp_path)
+    await stores.start()
+    yield stores
+    if request.param == "qdrant-server":
+        assert isinstance(stores, QdrantStores)
+        await stores.erase()
+    await stores.stop()
+
+
+@pytest.fixture
+async def store(stores: EntryStores) -> EntryStore:
+    return await stores.open(MODEL)
+
+
+def ask(degrees: float = 0.0, **fields: object) -> Question:
+    return replace(Question(SCOPE, 0, angle(degrees)), **fields)  # type: ignore[arg-type] # names of its fields
+
+
+async def prompts(store: EntryStore, question: Question, now: float = NOW) -> list[str]:
+    (candidates,) = await store.nearest([question], now)
+    return [candidate.prompt for candidate in candidates]
+
+
+async def left(store: EntryStore, selector: Selector | None = None) -> set[str]:
+    page = await store.scan(selector or Selector(), 100)
+    return {each.entry.prompt for each in page.entries}
+
+
+async def test_an_entry_comes_back_as_it_was_stored(store: EntryStore) -> None:
+    stored = row(
+        "wie spät? 'x' \"y\" \n 日本",
+        tags=("doc:1", "v2"),
+        source={"request": "r-1", "writer": "gateway"},
+        epoch=1_700_000_000_123,
+        created_at=NOW - 0.25,
+        record=Record(hits=3, right=2, wrong=1, used_at=NOW - 1.5),
+    )
+
+    await store.add([stored])
+
+    assert await store.get([stored.entry.id], NOW) == [stored.entry]
+
+
+async def test_get_answers_in_the_order_asked_for_and_none_for_what_is_not_there(store: EntryStore) -> None:
+    first, second, missing = row("first"), row("second"), entry("missing")
+    await store.add([first, second])
+
+    found = await store.get([second.entry.id, missing.id, first.entry.id, second.entry.id], NOW)
+
+    assert found == [second.entry, None, first.entry, second.entry]
+
+
+async def test_nothing_asked_is_nothing_answered(store: EntryStore) -> None:
+    assert (await store.get([], NOW), await store.nearest([], NOW)) == ([], [])
+
+
+async def test_nothing_given_is_nothing_done(store: EntryStore) -> None:
+    await store.add([])
+    await store.amend({})
+
+    assert await store.count(Selector()) == 0
+
+
+async def test_the_nearest_come_first_with_their_cosine(store: EntryStore) -> None:
+    await store.add([row("far", 40), row("near", 10), row("same", 0), row("across", 90)])
+
+    (candidates,) = await store.nearest([ask(limit=3)], NOW)
+
+    assert [candidate.prompt for candidate in candidates] == ["same", "near", "far"]
+    assert [candidate.similarity for candidate in candidates] == pytest.approx([1.0, 0.98481, 0.76604], abs=2e-3)
+
+
+async def test_a_candidate_carries_what_a_verifier_needs(store: EntryStore) -> None:
+    stored = row("near", 10, created_at=NOW - 5, record=Record(hits=1, used_at=NOW))
+    await store.add([stored])
+
+    ((candidate,),) = await store.nearest([ask()], NOW)
+
+    assert (candidate.id, candidate.prompt) == (stored.entry.id, "near")
+    assert (candidate.created_at, candidate.expires_at) == (NOW - 5, NOW + 60)
+    assert candidate.record == stored.entry.record
+
+
+async def test_below_the_least_similarity_nothing_is_found(store: EntryStore) -> None:
+    await store.add([row("near", 10), row("far", 40)])
+
+    assert await prompts(store, ask(similarity_min=0.9)) == ["near"]
+
+
+async def test_questions_of_a_batch_do_not_mix(store: EntryStore) -> None:
+    await store.add([row("mine", 0), row("yours", 5, scope=OTHER_SCOPE)])
+
+    found = await store.nearest([ask(), ask(scope=OTHER_SCOPE), ask(epoch=7), ask(90, similarity_min=0.5)], NOW)
+
+    assert [[candidate.prompt for candidate in each] for each in found] == [["mine"], ["yours"], [], []]
+
+
+async def test_another_scope_is_never_found_however_near(store: EntryStore) -> None:
+    await store.add([row(f"theirs {number}", 0, scope=OTHER_SCOPE) for number in range(20)] + [row("mine", 30)])
+
+    assert await prompts(store, ask(limit=3)) == ["mine"]
+
+
+async def test_another_epoch_is_never_found(store: EntryStore) -> None:
+    await store.add([row("old", 0, epoch=1), row("new", 20, epoch=2)])
+
+    assert await prompts(store, ask(epoch=2)) == ["new"]
+
+
+@pytest.mark.parametrize(("now", "is_there"), [(NOW + 59.9, True), (NOW + 60, False), (NOW + 61, False)])
+async def test_an_entry_is_there_until_it_expires(store: EntryStore, now: float, is_there: bool) -> None:  # noqa: FBT001
+    await store.add([row("short")])
+
+    assert (await store.get([entry("short").id], now) != [None]) is is_there
+    assert (await prompts(store, ask(), now) == ["short"]) is is_there
+
+
+async def test_an_entry_in_quarantine_is_kept_and_not_served(store: EntryStore) -> None:
+    await store.add([row("wrong", record=Record(state=State.QUARANTINED))])
+
+    assert await store.get([entry("wrong").id], NOW) == [None]
+    assert await prompts(store, ask()) == []
+    assert await store.count(Selector()) == 1
+
+
+async def test_a_caller_may_ask_for_younger_entries_only(store: EntryStore) -> None:
+    await store.add([row("older", 0, created_at=NOW - 11), row("younger", 20, created_at=NOW - 10)])
+
+    assert await prompts(store, ask(created_after=NOW - 10)) == ["younger"]
+
+
+async def test_storing_again_replaces(store: EntryStore) -> None:
+    await store.add([row("same", 0, tags=("old",))])
+    await store.add([row("same", 80, tags=("new",), expires_at=NOW + 5)])
+
+    (kept,) = (await store.scan(Selector(), 10)).entries
+    assert kept.entry == entry("same", tags=("new",), expires_at=NOW + 5)
+    assert kept.embedding == pytest.approx(angle(80), abs=1e-5)
+
+
+async def test_an_embedding_of_another_size_stores_nothing(store: EntryStore) -> None:
+    wrong = replace(row("wrong"), embedding=np.ones(3, np.float32))
+
+    with pytest.raises(StoreRefused, match="dimensions"):
+        await store.add([row("right"), wrong])
+
+    assert await store.count(Selector()) == 0
+
+
+async def test_a_record_is_replaced_and_nothing_else(store: EntryStore) -> None:
+    await store.add([row("kept", 30, tags=("a",))])
+    record = Record(State.QUARANTINED, 1, 2, 3, NOW + 9)
+
+    await store.amend({entry("kept").id: record})
+
+    (kept,) = (await store.scan(Selector(), 10)).entries
+    assert kept.entry == entry("kept", tags=("a",), record=record)
+    assert kept.embedding == pytest.approx(angle(30), abs=1e-5)
+
+
+async def test_the_record_of_an_entry_that_is_gone_makes_none(store: EntryStore) -> None:
+    await store.add([row("there")])
+
+    await store.amend({entry("gone").id: Record(hits=1), entry("there").id: Record(hits=2)})
+
+    assert await store.count(Selector()) == 1
+    (found,) = await store.get([entry("there").id], NOW)
+    assert found is not None
+    assert found.record.hits == 2
+
+
+SELECTORS = {
+    "all": (Selector(), {"a", "b", "c"}),
+    "namespace": (Selector(namespace="sales"), {"b"}),
+    "scope": (Selector(scope=OTHER_SCOPE), {"c"}),
+    "tenant": (Selector(tenant="globex"), {"c"}),
+    "one of its tags": (Selector(tag="doc:1"), {"a", "b"}),
+    "ids": (Selector(ids=(entry("a").id, entry("not there").id)), {"a"}),
+    "no ids": (Selector(ids=()), set()),
+    "expired": (Selector(expired_at=NOW), {"b"}),
+    "older epochs": (Selector(epoch_below=5), {"a", "b"}),
+    "all conditions": (Selector(namespace="support", tag="doc:1"), {"a"}),
+}
+
+
+@pytest.mark.parametrize(("selector", "expected"), SELECTORS.values(), ids=SELECTORS.keys())
+async def test_a_selector_selects(store: EntryStore, selector: Selector, expected: set[str]) -> None:
+    await store.add(
+        [
+            row("a", tags=("doc:1", "doc:2")),
+            row("b", namespace="sales", tags=("doc:1",), expires_at=NOW),
+            row("c", scope=OTHER_SCOPE, tenant="globex", epoch=5),
+        ]
+    )
+
+    assert await left(store, selector) == expected
+    assert await store.count(selector) == len(expected)
+    assert await store.remove(selector, 10) == len(expected)
+    assert await left(store) == {"a", "b", "c"} - expected
+
+
+async def test_removing_goes_in_pieces_and_says_when_none_is_left(store: EntryStore) -> None:
+    await store.add([row(f"p{number}") for number in range(5)])
+
+    removed = [await store.remove(Selector(namespace="support"), 2) for _ in range(4)]
+
+    assert removed == [2, 2, 1, 0]
+
+
+async def test_what_is_removed_is_not_found(store: EntryStore) -> None:
+    await store.add([row("gone")])
+
+    await store.remove(Selector(tenant="acme"), 10)
+
+    assert await store.get([entry("gone").id], NOW) == [None]
+    assert await prompts(store, ask()) == []
+
+
+async def test_eviction_takes_what_is_worth_least_of_its_namespace(store: EntryStore) -> None:
+    await store.add(
+        [
+            row("used", record=Record(hits=100, used_at=NOW)),
+            row("new", record=Record(used_at=NOW)),
+            row("old", record=Record(used_at=NOW - 3600)),
+            row("wrong", record=Record(hits=100, wrong=1, used_at=NOW)),
+            row("quarantined", record=Record(State.QUARANTINED, hits=100, used_at=NOW)),
+            row("elsewhere", namespace="sales", record=Record(used_at=0)),
+        ]
+    )
+
+    assert await store.evict("support", 3) == 3
+
+    assert await left(store) == {"used", "new", "elsewhere"}
+
+
+async def test_an_amended_record_counts_in_eviction(store: EntryStore) -> None:
+    await store.add([row("a", record=Record(used_at=NOW)), row("b", record=Record(used_at=NOW + 1))])
+    await store.amend({entry("a").id: Record(hits=1, used_at=NOW + 2)})
+
+    await store.evict("support", 1)
+
+    assert await left(store) == {"a"}
+
+
+async def test_a_scan_sees_every_entry_once(store: EntryStore) -> None:
+    await store.add([row(f"p{number}", number) for number in range(23)])
+
+    seen: list[str] = []
+    start: EntryId | None = None
+    while True:
+        page = await store.scan(Selector(namespace="support"), 5, start)
+        seen += [each.entry.prompt for each in page.entries]
+        start = page.next
+        if start is None:
+            break
+
+    assert sorted(seen) == sorted(f"p{number}" for number in range(23))
+
+
+async def test_a_store_is_healthy_when_it_answers(store: EntryStore) -> None:
+    await store.count(Selector())
+
+    assert store.is_healthy
+
+
+async def test_models_do_not_see_each_other(stores: EntryStores) -> None:
+    small, other = MODEL, ModelIdentity(MODEL.name, MODEL.revision, "int8", MODEL.dimensions)
+    first, second = await stores.open(small), await stores.open(other)
+
+    await first.add([row("mine")])
+
+    assert (await first.count(Selector()), await second.count(Selector())) == (1, 0)
+    assert (first.identity, second.identity) == (small, other)
+    assert set(await stores.slugs()) == {small.slug, other.slug}
+
+
+async def test_opening_twice_is_one_store(stores: EntryStores) -> None:
+    assert await stores.open(MODEL) is await stores.open(MODEL)
+
+
+async def test_an_alias_moves_and_moves_back(stores: EntryStores) -> None:
+    other = ModelIdentity(MODEL.name, "r2", "fp32", MODEL.dimensions)
+    await stores.open(MODEL)
+    await stores.open(other)
+
+    seen = []
+    for slug in (MODEL.slug, other.slug, MODEL.slug):
+        await stores.serve("support", slug)
+        seen.append((await stores.aliases())["support"])
+
+    assert seen == [MODEL.slug, other.slug, MODEL.slug]
+
+
+@pytest.mark.parametrize("alias", ["support", "Support", "söme_näme", "a/b c", "_"])
+async def test_an_alias_may_be_any_text(stores: EntryStores, alias: str) -> None:
+    await stores.open(MODEL)
+
+    await stores.serve(alias, MODEL.slug)
+    await stores.serve("SUPPORT", MODEL.slug)
+
+    assert await stores.aliases() == {alias: MODEL.slug, "SUPPORT": MODEL.slug}
+
+
+async def test_an_alias_needs_a_store(stores: EntryStores) -> None:
+    with pytest.raises(StoreRefused):
+        await stores.serve("support", "nothing")
+
+
+async def test_a_model_that_answers_for_an_alias_is_not_dropped(stores: EntryStores) -> None:
+    store = await stores.open(MODEL)
+    await store.add([row("kept")])
+    await stores.serve("support", MODEL.slug)
+
+    with pytest.raises(StoreRefused):
+        await stores.drop(MODEL.slug)
+
+    assert await store.count(Selector()) == 1
+
+
+async def test_a_dropped_model_is_empty_when_it_is_opened_again(stores: EntryStores) -> None:
+    store = await stores.open(MODEL)
+    await store.add([row("gone")])
+
+    await stores.drop(MODEL.slug)
+    await stores.drop(MODEL.slug)
+
+    assert set(await stores.slugs()) == set()
+    assert await (await stores.open(MODEL)).count(Selector()) == 0
+
+
+async def test_an_epoch_starts_at_nothing_and_only_grows(stores: EntryStores) -> None:
+    seen = [*await stores.epochs(["support", "sales"])]
+    for now in (NOW, NOW, NOW - 3600, NOW + 1):
+        seen.append(await stores.advance_epoch("support", now))
+    seen += await stores.epochs(["sales", "support"])
+
+    base = int(NOW * 1000)
+    assert seen == [0, 0, base, base + 1, base + 2, base + 1000, 0, base + 1000]
