@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from weir.__main__ import main
+
+GOOD = "domain: a\ndescriptors:\n  - key: user\n    rate_limit: { unit: day, requests_per_unit: 1 }\n"
+MORE = "domain: a\ndescriptors:\n  - key: model\n    rate_limit: { unit: day, requests_per_unit: 1 }\n"
+BAD = "domain: b\ndescriptors:\n  - key: user\n    rate_limit: { unit: fortnight }\n  - key: ''\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["serve"], ["serve", "ratelimit"], ["check-config"], ["check"]])
+def test_every_help_has_examples(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--help"])
+
+    assert result.exit_code == 0
+    assert ("Examples:" in result.output) != (arguments == ["serve"])
+
+
+def test_good_rules_are_said_to_be_good(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+
+    result = CliRunner().invoke(main, ["check-config", str(tmp_path)])
+
+    assert (result.exit_code, result.output) == (0, "all rate limit configs ok\n")
+
+
+def test_every_problem_of_every_file_is_printed_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(BAD)
+    (tmp_path / "c.yaml").write_text("domain: c\nlimits: []\n")
+
+    result = CliRunner().invoke(main, ["check-config", str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert [each.removeprefix(str(tmp_path)) for each in result.output.splitlines()] == [
+        "/b.yaml:4: invalid rate limit unit 'fortnight'",
+        "/b.yaml:5: descriptor has empty key",
+        "/c.yaml:2: config error, unknown key 'limits'",
+    ]
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 1), (["--merge-domain-config"], 0)])
+def test_one_domain_in_two_files_needs_the_option(tmp_path: Path, options: list[str], status: int) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(MORE)
+
+    result = CliRunner().invoke(main, ["check-config", *options, str(tmp_path)])
+
+    assert result.exit_code == status
+
+
+def test_the_examples_are_right() -> None:
+    rules = Path(__file__).parents[3] / "examples" / "rules"
+
+    result = CliRunner().invoke(main, ["check-config", str(rules)])
+
+    assert result.exit_code == 0
+
+
+def test_run_without_an_envoy_says_what_is_missing_and_what_does_without_it() -> None:
+    result = CliRunner().invoke(main, ["run", "--envoy", "/no/such/envoy"])
+
+    assert result.exit_code == 1
+    assert "Envoy is missing: /no/such/envoy cannot be executed" in result.output
+    assert "weir serve ratelimit" in result.output
+
+
+def test_a_service_that_cannot_start_gives_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("REDIS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("BACKEND_TYPE", "nonsense")
+
+    result = CliRunner().invoke(main, ["serve", "ratelimit"])
+
+    assert result.exit_code != 0
