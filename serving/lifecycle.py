@@ -67,9 +67,7 @@ class Lifecycle:
             loop.add_signal_handler(number, self.shut_down)
         try:
             await self._start(begun)
-            if self.ready.is_set():
-                await self._drain.wait()
-                await self._leave()
+            await self._serve()
         finally:
             await self._stop(begun)
             for number in _SIGNALS:
@@ -101,7 +99,10 @@ class Lifecycle:
             await part.start()
         self.ready.set()
 
-    async def _leave(self) -> None:
+    async def _serve(self) -> None:
+        if not self.ready.is_set():
+            return
+        await self._drain.wait()
         _LOG.info("draining for %g s", self._delay_seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), self._delay_seconds)

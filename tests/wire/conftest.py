@@ -1,58 +1,27 @@
-"""One suite over the transports: what a test calls is the same, whatever speaks gRPC.
-
-A further transport is one more line in `TRANSPORTS`: a class with the constructor, `start`,
-`stop` and `port` of `GrpcServer`.
-"""
+"""One suite over the transports: what a test calls is the same, whatever speaks gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 
-from protos.interop.rls.v1 import rls_pb2
-from serving.calls import Handler, Method
-from serving.clock import SystemClock
+from serving.calls import Handler
 from serving.grpc_server import GrpcServer
-from serving.health import Health
-from serving.health_service import health_handler
-from serving.metrics import Registry
-from serving.reflection import reflection_handler
-from serving.settings import GrpcSettings
 from tests.wire.gate import Gate
-
-TRANSPORTS = {"grpcio": GrpcServer}
-
-SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
-PATH = f"/{SERVICE}/ShouldRateLimit"
-HEALTH_SERVICE = "ratelimit"
-
-RLS = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]
-
-
-@dataclass
-class Served:
-    """A running server, and how to reach it."""
-
-    server: GrpcServer
-    health: Health
-    registry: Registry
-    target: str
-
-    def value(self, name: str) -> float:
-        return sum(sample.value for sample in self.registry.samples() if sample.name == name)
-
-
-Serve = Callable[..., Awaitable[Served]]
-Connect = Callable[..., grpc.aio.Channel]
+from tests.wire.transports import TRANSPORTS, Connect, Serve, Served, build
 
 
 @pytest.fixture(params=list(TRANSPORTS))
-def transport(request: pytest.FixtureRequest) -> type[GrpcServer]:
-    return TRANSPORTS[request.param]
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def transport(transport_name: str) -> type[GrpcServer]:
+    return TRANSPORTS[transport_name]
 
 
 @pytest.fixture
@@ -66,23 +35,9 @@ async def serve(transport: type[GrpcServer], gate: Gate) -> AsyncIterator[Serve]
     running: list[Served] = []
 
     async def start(handler: Handler = gate, *, grace_seconds: float = 0.0, **options: Any) -> Served:
-        settings = GrpcSettings(**{"grpc_host": "127.0.0.1", "grpc_port": 0, **options})
-        health, registry = Health(), Registry()
-        server = transport(
-            settings,
-            [Method(PATH, handler)],
-            SystemClock(),
-            registry,
-            handlers=[
-                health_handler(health, HEALTH_SERVICE, watches_max=settings.grpc_health_watches_max),
-                reflection_handler({SERVICE: RLS}),
-            ],
-            grace_seconds=grace_seconds,
-        )
-        await server.start()
-        target = f"unix:{settings.grpc_uds}" if settings.grpc_uds else f"127.0.0.1:{server.port}"
-        served = Served(server, health, registry, target)
+        served = build(transport, handler, grace_seconds, **options)
         running.append(served)
+        await served.server.start()
         return served
 
     yield start

@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from serving.calls import Call, Failure, Reply, StatusCode
-from tests.wire.conftest import PATH, Connect, Serve
 from tests.wire.gate import Gate
+from tests.wire.transports import PATH, Connect, Serve
 
 MIB = 1024 * 1024
 

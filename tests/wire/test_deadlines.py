@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from serving.clock import SystemClock
-from tests.wire.conftest import PATH, Connect, Serve
 from tests.wire.gate import Gate, until
+from tests.wire.transports import PATH, Connect, Serve
 
 
 async def test_a_deadline_reaches_the_handler(serve: Serve, connect: Connect, gate: Gate) -> None:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from tests.wire.conftest import HEALTH_SERVICE, Connect, Serve
+from tests.wire.transports import HEALTH_SERVICE, Connect, Serve
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -79,6 +79,7 @@ async def test_a_watch_of_what_never_changes_says_so_once(
     watch = _watch(connect(served), service)
     first = await watch.read()
     served.health.down("redis")
+    await _check(connect(served), "")
     served.health.close()
     with pytest.raises(grpc.aio.AioRpcError) as second:
         await watch.read()

@@ -6,8 +6,8 @@ import asyncio
 
 import grpc
 
-from tests.wire.conftest import PATH, Connect, Serve
 from tests.wire.gate import Gate, until
+from tests.wire.transports import PATH, Connect, Serve
 
 
 async def test_a_lone_call_is_a_batch_of_its_own(serve: Serve, connect: Connect, gate: Gate) -> None:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from protos.interop.rls.v1 import rls_pb2
 from serving.reflection import reflection_handler
-from tests.wire.conftest import RLS, SERVICE, Connect, Serve
+from tests.wire.transports import RLS, SERVICE, Connect, Serve
 
 Result = TypeVar("Result")
 

@@ -1,0 +1,33 @@
+"""A process to send signals to: `python -m tests.wire.replica TRANSPORT DELAY_SECONDS GRACE_SECONDS`.
+
+Prints its port when it is ready. A message is a number of milliseconds to work for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from serving.calls import Call, Reply
+from serving.lifecycle import Lifecycle
+from tests.wire.transports import TRANSPORTS, build
+
+
+async def work(calls: Sequence[Call]) -> Sequence[Reply]:
+    await asyncio.sleep(max(int(call.message) for call in calls) / 1000)
+    return [b"done"] * len(calls)
+
+
+async def main(transport: str, delay_seconds: float, grace_seconds: float) -> None:
+    served = build(TRANSPORTS[transport], work, grace_seconds)
+    lifecycle = Lifecycle([served.server], served.health, delay_seconds=delay_seconds, grace_seconds=grace_seconds)
+    running = asyncio.create_task(lifecycle.run())
+    await lifecycle.ready.wait()
+    sys.stdout.write(f"{served.server.port}\n")
+    sys.stdout.flush()
+    await running
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))
