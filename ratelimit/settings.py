@@ -40,6 +40,25 @@ class ConfigSettings(Group):
     """Leave out files whose name starts with a dot."""
     runtime_watch_root: bool = True
     """Watch for a swap of RUNTIME_ROOT; false: for changes of files in the folder."""
+    config_watch: Literal["auto", "poll"] = "auto"
+    """How changes of files are seen: told by the system (`auto`), or looked for (`poll`, for file systems that do not
+    tell, such as NFS). Where the system cannot tell, looking is all there is."""
+    config_poll_interval: Seconds = 5.0
+    """Time between two looks at the files, also under `auto`: the bound on how late a change is seen."""
+    config_settle_time: Seconds = 0.05
+    """Files must have been still for so long before they are read, for writers that write in pieces."""
+    config_files_max: int = 10_000
+    """Rule files; with more, the set is refused."""
+    config_bytes_max: int = 16 * 1024 * 1024
+    """Size of all rule files together; a ConfigMap holds 1 MiB."""
+    config_nodes_max: int = 1_000_000
+    """YAML values in one rule file, aliases written out."""
+    config_depth_max: int = 100
+    """Nesting of YAML lists and maps; a level of descriptors takes two."""
+    config_rules_max: int = 100_000
+    """Descriptors in a set of rules, whatever it came from."""
+    config_problems_logged_max: int = 50
+    """Lines that one refused set may write to the log; the rest is counted in a last line."""
     config_grpc_xds_node_id: str = "default"
     """Node id told to the management server."""
     config_grpc_xds_node_metadata: str = ""
@@ -70,6 +89,13 @@ class ConfigSettings(Group):
     """Whether waits are random at all."""
     xds_client_max_msg_size_in_bytes: int = 0
     """Largest message from the management server; 0: gRPC's default of 4 MiB."""
+    xds_client_keepalive_time: Seconds = 360.0
+    """Time between pings on an idle stream. Go's gRPC servers hang up on clients that ping more often than every
+    five minutes."""
+    xds_client_keepalive_timeout: Seconds = 20.0
+    """Wait for the answer to a ping before the connection counts as broken."""
+    xds_client_nack_interval: Seconds = 1.0
+    """Least time between two refusals in a row: some management servers send a refused set again at once."""
 
 
 class LimiterSettings(Group):

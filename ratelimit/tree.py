@@ -18,16 +18,29 @@ def build(specs: Iterable[DomainSpec], *, merge: bool = False) -> RuleSet:
     Raises:
         ConfigError: something is wrong; it carries every problem of every spec.
     """
-    builder = Builder(merge=merge)
-    for spec in specs:
-        builder.add(spec)
+    builder = _built(specs, merge=merge)
     if builder.problems:
         raise ConfigError(builder.problems)
     return RuleSet(builder.domains)
 
 
+def problems(specs: Iterable[DomainSpec], *, merge: bool = False) -> list[Problem]:
+    """Return everything that is wrong with specs."""
+    return _built(specs, merge=merge).problems
+
+
+def _built(specs: Iterable[DomainSpec], *, merge: bool) -> Builder:
+    builder = Builder(merge=merge)
+    for spec in specs:
+        builder.add(spec)
+    return builder
+
+
 class Builder:
-    """Gathers domains and problems; a problem never stops the search for others."""
+    """Gathers domains and problems; a problem never stops the search for others.
+
+    What a problem keeps out of the tree is still looked through, in a tree of its own.
+    """
 
     def __init__(self, *, merge: bool) -> None:
         self.domains: dict[str, Domain] = {}
@@ -36,28 +49,35 @@ class Builder:
 
     def add(self, spec: DomainSpec) -> None:
         """Add one domain."""
+        domain = self._domain(spec)
+        self._grow(domain.root, spec.domain, spec.descriptors)
+
+    def _domain(self, spec: DomainSpec) -> Domain:
         if not spec.domain:
             self._blame(spec.where, "config file cannot have empty domain")
         elif spec.domain in self.domains and not self._merge:
             self._blame(spec.where, f"duplicate domain '{spec.domain}' in config file")
-        domain = self.domains.setdefault(spec.domain, Domain(spec.domain))
-        self._grow(domain.root, spec.domain, spec.descriptors)
+        else:
+            return self.domains.setdefault(spec.domain, Domain(spec.domain))
+        return Domain(spec.domain)
 
     def _grow(self, parent: Node, path: str, specs: Sequence[DescriptorSpec]) -> None:
         for spec in specs:
-            if not spec.key:
-                self._blame(spec.where, "descriptor has empty key")
-                continue
             composite = joined(spec.key, spec.value)
             below = f"{path}.{composite}"
-            if composite in parent.children:
-                self._blame(spec.where, f"duplicate descriptor composite key '{below}'")
-                continue
             node = self._node(spec, composite, below)
-            parent.children[composite] = node
-            if "*" in composite:
-                parent.patterns.append(pattern(node))
+            if not spec.key:
+                self._blame(spec.where, "descriptor has empty key")
+            elif composite in parent.children:
+                self._blame(spec.where, f"duplicate descriptor composite key '{below}'")
+            else:
+                self._attach(parent, node)
             self._grow(node, below, spec.descriptors)
+
+    def _attach(self, parent: Node, node: Node) -> None:
+        parent.children[node.composite] = node
+        if "*" in node.composite:
+            parent.patterns.append(pattern(node))
 
     def _node(self, spec: DescriptorSpec, composite: str, path: str) -> Node:
         if spec.share_threshold and "*" not in spec.value:

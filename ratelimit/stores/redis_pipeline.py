@@ -48,8 +48,9 @@ def _read_one(replies: Iterator[Reply], charge: Charge) -> Count | StoreError:
     error = error_of(reply)
     if error is not None:
         return error
-    after = min(int(reply or 0), COUNT_MAX)
-    return (after + charge.hits if charge.is_refund else after - charge.hits, after)
+    after = int(reply or 0)
+    before = after + charge.hits if charge.is_refund else after - charge.hits
+    return (min(before, COUNT_MAX), min(after, COUNT_MAX))
 
 
 def _counted(counts: Sequence[Count | StoreError]) -> Outcome:

@@ -1,0 +1,10 @@
+"""`python -m ratelimit`: the service under the reference's environment."""
+
+from __future__ import annotations
+
+import sys
+
+from ratelimit.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The HTTP pages of the rate limit service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from ratelimit.api.json_rls import JsonRls
+from ratelimit.config.source import Rules
+from serving.clock import Clock
+from serving.health import Health
+from serving.health_page import health_page
+from serving.http import Page, listing
+from serving.metrics import Registry
+from serving.profile import profile_page
+from serving.sinks.prometheus import render
+
+
+def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds: float) -> Mapping[str, Page]:
+    """Return what callers ask: /healthcheck and /json; a call over /json waits `timeout_seconds` at most."""
+
+    async def json(request: web.Request) -> web.Response:
+        body = await request.read()
+        peer = f"http:{request.remote}"
+        answer = await answering.answer(body, peer=peer, deadline=clock.steady() + timeout_seconds)
+        return web.Response(status=answer.status, text=answer.body, content_type=answer.content_type)
+
+    return {"/healthcheck": health_page(health), "/json": json}
+
+
+def debug_pages(rules: Rules, registry: Registry, clock: Clock) -> Mapping[str, Page]:
+    """Return what operators ask: rules as loaded, statistics, metrics, profiles."""
+
+    async def rlconfig(_request: web.Request) -> web.Response:
+        lines = rules.current.dump() if rules.current is not None else []
+        return web.Response(text="".join(f"{line}\n" for line in lines))
+
+    async def stats(_request: web.Request) -> web.Response:
+        samples = sorted((sample.name, sample.value) for sample in registry.samples())
+        return web.Response(text="".join(f"{name}: {value:g}\n" for name, value in samples))
+
+    async def metrics(_request: web.Request) -> web.Response:
+        body, content_type = render(registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    about = {
+        "/": "these pages",
+        "/rlconfig": "print out the currently loaded configuration",
+        "/stats": "print out stats",
+        "/metrics": "the same for Prometheus",
+        "/debug/profile": "stacks, sampled for ?seconds=5",
+    }
+    return {
+        "/": listing(about),
+        "/rlconfig": rlconfig,
+        "/stats": stats,
+        "/metrics": metrics,
+        "/debug/profile": profile_page(clock),
+    }

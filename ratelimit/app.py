@@ -1,0 +1,232 @@
+"""The rate limit service, put together: the only place that picks implementations.
+
+settings ──▶ logs, metrics ──▶ store ──▶ rules ──▶ HTTP ──▶ gRPC          stopping goes the other way
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from protos.interop.rls.v1 import rls_pb2
+from ratelimit import settings as service_settings
+from ratelimit.accounting import StatsTable
+from ratelimit.api.envoy_rls import PATH, EnvoyRls
+from ratelimit.api.json_rls import JsonRls
+from ratelimit.api.pages import debug_pages, main_pages
+from ratelimit.config.file_source import FileSource
+from ratelimit.config.source import Rules, RuleSource
+from ratelimit.limiter import Limiter
+from ratelimit.limits import Windows
+from ratelimit.local_cache import LocalCache
+from ratelimit.plan import Planner
+from ratelimit.settings import Settings
+from ratelimit.store import Policy, Store
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import RedisStore
+from serving.calls import Method
+from serving.clock import Clock, SystemClock
+from serving.grpc_server import GrpcServer
+from serving.health import Health
+from serving.health_service import health_handler
+from serving.http import HttpServer
+from serving.lifecycle import Lifecycle, Part
+from serving.logs import configure
+from serving.metrics import Registry
+from serving.reflection import reflection_handler
+from serving.settings import SettingsError
+from serving.sinks import Telemetry
+
+SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
+HEALTH_NAME = "ratelimit"
+
+# Health watches that may be open at a time: one for each replica of a gateway, and room.
+WATCHES_MAX = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """Everything of one process, made from its settings."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.registry = Registry()
+        self.health = Health()
+        self.stats = StatsTable(
+            series_max=settings.stats.stats_series_max,
+            domains_max=settings.stats.stats_series_max // 10,
+            ttl_seconds=settings.stats.stats_series_ttl,
+        )
+        self.registry.add_source(lambda: self.stats.samples(clock.steady()))
+        self.rules = Rules(settings.config, self.registry)
+        self.store = make_store(settings, self.registry, clock)
+        self.source = make_source(settings, self.rules)
+        self.rls = self._rls()
+        self.grpc = self._grpc()
+        self.telemetry = Telemetry(settings.stats, self.registry, clock)
+
+    def parts(self) -> Sequence[Part]:
+        """List what runs, in the order of starting."""
+        settings = self.settings.http
+        answering = JsonRls(self.rls.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
+        pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
+        debug = debug_pages(self.rules, self.registry, self.clock)
+        return [
+            self.telemetry,
+            HttpServer(settings.host, settings.port, pages, settings.http_body_bytes_max),
+            HttpServer(settings.debug_host, settings.debug_port, debug, settings.http_body_bytes_max),
+            StoreWatch(self.store, self.health, follows=self.settings.redis.health_check_active_connection),
+            RulesWatch(self.rules, self.source, self.health, self.settings),
+            self.grpc,
+        ]
+
+    def _rls(self) -> EnvoyRls:
+        limiter = self.settings.limiter
+        cache = LocalCache(limiter.local_cache_size_in_bytes) if limiter.local_cache_size_in_bytes else None
+        if cache is not None:
+            self.store.on_refund(cache.forget)
+            measure_cache(cache, self.registry)
+        deciding = Limiter(
+            self.store,
+            self.clock,
+            self.stats,
+            windows=Windows(calendar_month=limiter.use_calendar_month_rate_limit),
+            policy=Policy.STOP if limiter.stop_cache_key_increment_when_overlimit else Policy.BURN,
+            jitter_seconds=limiter.expiration_jitter_max_seconds,
+            local_cache=cache,
+        )
+        planner = Planner(key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio)
+        return EnvoyRls(
+            limiter=deciding,
+            planner=planner,
+            rules=self.rules,
+            settings=limiter,
+            registry=self.registry,
+            stats=self.stats,
+            clock=self.clock,
+        )
+
+    def _grpc(self) -> GrpcServer:
+        described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]}
+        return GrpcServer(
+            self.settings.grpc,
+            [Method(PATH, self.rls.should_rate_limit)],
+            self.clock,
+            self.registry,
+            handlers=[
+                health_handler(self.health, HEALTH_NAME, watches_max=WATCHES_MAX),
+                reflection_handler(described),
+            ],
+            grace_seconds=self.settings.lifecycle.drain_grace,
+        )
+
+
+class StoreWatch:
+    """The store as a part, and as the component `redis` of health."""
+
+    def __init__(self, store: Store, health: Health, *, follows: bool) -> None:
+        self._store = store
+        self._health = health
+        self._follows = follows
+        self._watching: asyncio.Task[None] | None = None
+        health.down("redis")
+
+    async def start(self) -> None:
+        """Reach the store; the port opens only afterwards, as the reference's."""
+        await self._store.start()
+        self._health.up("redis")
+        if self._follows:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Let go of it."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._store.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            (self._health.up if self._store.is_healthy else self._health.down)("redis")
+
+
+class RulesWatch:
+    """The source of rules as a part, and as the component `config` of health where it is asked for."""
+
+    def __init__(self, rules: Rules, source: RuleSource, health: Health, settings: Settings) -> None:
+        self._rules = rules
+        self._source = source
+        self._health = health
+        if settings.health.healthy_with_at_least_one_config_loaded:
+            health.down("config")
+            rules.subscribe(self._tell)
+
+    async def start(self) -> None:
+        """Load the first rules; a bad set is told and waited out, as the reference does."""
+        await self._source.start()
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        await self._source.stop()
+
+    def _tell(self) -> None:
+        (self._health.up if self._rules.has_domains else self._health.down)("config")
+
+
+def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
+    """Return the counters that BACKEND_TYPE names.
+
+    Raises:
+        SettingsError: it names memcache.
+    """
+    if settings.limiter.backend_type == "memory":
+        return MemoryStore(settings.limiter.memory_counters_max, registry)
+    if settings.limiter.backend_type == "memcache":
+        raise SettingsError("BACKEND_TYPE: memcache is not supported; use redis or memory")
+    return RedisStore(settings.redis, settings.redis_per_second, registry, clock)
+
+
+def make_source(settings: Settings, rules: Rules) -> RuleSource:
+    """Return where CONFIG_TYPE says that rules come from."""
+    if settings.config.config_type == "FILE":
+        return FileSource(settings.config, rules.apply)
+    raise SettingsError("CONFIG_TYPE: GRPC_XDS_SOTW is not there yet")
+
+
+def measure_cache(cache: LocalCache, registry: Registry) -> None:
+    """Show the local cache under the reference's names."""
+    prefix = "ratelimit.localcache"
+    registry.gauge(f"{prefix}.entryCount", lambda: len(cache))
+    registry.gauge(f"{prefix}.hitCount", lambda: cache.hits)
+    registry.gauge(f"{prefix}.missCount", lambda: cache.misses)
+    registry.gauge(f"{prefix}.lookupCount", lambda: cache.hits + cache.misses)
+    registry.gauge(f"{prefix}.evacuateCount", lambda: cache.evictions)
+    registry.gauge(f"{prefix}.expiredCount", lambda: cache.expirations)
+    registry.gauge(f"{prefix}.overwriteCount", lambda: cache.overwrites)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal."""
+    service = Service(settings, SystemClock())
+    lifecycle = settings.lifecycle
+    await Lifecycle(
+        service.parts(), service.health, delay_seconds=lifecycle.drain_delay, grace_seconds=lifecycle.drain_grace
+    ).run()
+
+
+def main() -> int:
+    """Serve under the environment; return the exit status."""
+    try:
+        settings = service_settings.load()
+        configure(settings.log)
+        uvloop.run(serve(settings))
+    except (SettingsError, OSError) as error:
+        print(f"ratelimit: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet
+        return 1
+    return 0

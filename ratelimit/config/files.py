@@ -1,0 +1,125 @@
+"""Rules from files: every file under the app directory, read as one unit."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratelimit import tree
+from ratelimit.config import grammar
+from ratelimit.config.nodes import Bounds
+from ratelimit.errors import ConfigError, Problem
+from ratelimit.settings import ConfigSettings
+from ratelimit.specs import DomainSpec
+
+# Kubernetes writes a mounted ConfigMap into `..<time>/`, and links `..data` to it and every file through `..data`:
+# with these names every rule would be there twice.
+ATOMIC_WRITER = ".."
+
+
+@dataclass(frozen=True, slots=True)
+class FileBounds:
+    """How much rule files may hold."""
+
+    files_max: int = 10_000
+    bytes_max: int = 16 * 1024 * 1024
+    document: Bounds = Bounds(nodes_max=1_000_000, depth_max=100)
+
+    @classmethod
+    def of(cls, settings: ConfigSettings) -> FileBounds:
+        """Take the bounds from settings."""
+        document = Bounds(settings.config_nodes_max, settings.config_depth_max)
+        return cls(settings.config_files_max, settings.config_bytes_max, document)
+
+
+def read_files(
+    directory: Path, *, ignore_dotfiles: bool, merge: bool, bounds: FileBounds | None = None
+) -> list[DomainSpec]:
+    """Return the domains of all files, in the order of the files' names.
+
+    Raises:
+        ConfigError: some file cannot be read; it carries these problems, and those that `merge` decides on.
+    """
+    bounds = bounds or FileBounds()
+    specs: list[DomainSpec] = []
+    problems: list[Problem] = []
+    for path in list_files(directory, ignore_dotfiles=ignore_dotfiles, files_max=bounds.files_max):
+        content, trouble = _content(path, bounds)
+        spec, found = grammar.read(str(path), content, bounds.document) if not trouble else (None, trouble)
+        problems += found
+        specs += [spec] if spec else []
+        bounds = FileBounds(bounds.files_max, bounds.bytes_max - len(content), bounds.document)
+    if problems:
+        raise ConfigError(ordered([*problems, *tree.problems(specs, merge=merge)]))
+    return specs
+
+
+def check(directory: Path, *, merge: bool, ignore_dotfiles: bool = False) -> list[Problem]:
+    """Return everything that is wrong with the rule files of a directory."""
+    try:
+        tree.build(read_files(directory, ignore_dotfiles=ignore_dotfiles, merge=merge), merge=merge)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def ordered(problems: Sequence[Problem]) -> list[Problem]:
+    """Sort problems by place, those of one file together."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line))
+
+
+def list_files(directory: Path, *, ignore_dotfiles: bool, files_max: int) -> list[Path]:
+    """Return all regular files below a directory, sorted by name; links are followed.
+
+    Raises:
+        ConfigError: there is no such directory, or there are more files than allowed.
+    """
+    if not directory.is_dir():
+        raise ConfigError([Problem(str(directory), 0, "no such directory")])
+    found: list[Path] = []
+    try:
+        for path in _walk(directory, frozenset(), ignore_dotfiles=ignore_dotfiles):
+            if len(found) == files_max:
+                raise ConfigError([Problem(str(directory), 0, f"more than {files_max} files")])
+            found.append(path)
+    except OSError as error:
+        raise ConfigError([Problem(str(error.filename), 0, f"cannot be read: {error.strerror}")]) from None
+    return sorted(found, key=str)
+
+
+def _walk(directory: Path, above: frozenset[str], *, ignore_dotfiles: bool) -> Iterator[Path]:
+    real = os.path.realpath(directory)
+    if real in above:
+        return
+    prefix = "." if ignore_dotfiles else ATOMIC_WRITER
+    for entry in os.scandir(directory):
+        if entry.name.startswith(prefix):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), above | {real}, ignore_dotfiles=ignore_dotfiles)
+        # A pipe or a device would be waited for; a link that leads nowhere is a problem to be named.
+        elif entry.is_file() or entry.is_symlink():
+            yield Path(entry.path)
+
+
+def _content(path: Path, bounds: FileBounds) -> tuple[bytes, list[Problem]]:
+    try:
+        with open(path, "rb", opener=_open_now) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return b"", [Problem(str(path), 0, "error loading config file: not a regular file")]
+            content = file.read(bounds.bytes_max + 1)
+    except OSError as error:
+        return b"", [Problem(str(path), 0, f"error loading config file: {error.strerror}")]
+    if len(content) > bounds.bytes_max:
+        return b"", [
+            Problem(str(path), 0, "error loading config file: more than CONFIG_BYTES_MAX in all files together")
+        ]
+    return content, []
+
+
+def _open_now(path: str, flags: int) -> int:
+    # What was a file when it was listed may be a pipe now: opening must not wait for a writer.
+    return os.open(path, flags | os.O_NONBLOCK)
