@@ -41,7 +41,7 @@ class Child:
         clock: Clock | None = None,
     ) -> None:
         self.name = name
-        self._command = [sys.executable, "-I", str(LEASH), str(os.getpid()), *command]
+        self.command = command
         self._log = log
         self._environment = environment or {}
         self._is_piped = is_piped
@@ -66,7 +66,7 @@ class Child:
         """Start it in a session of its own, so that Ctrl-C reaches us alone and we choose the order of stopping."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *(sys.executable, "-I", str(LEASH), str(os.getpid()), *self.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if self._is_piped else log,
                 stderr=log,

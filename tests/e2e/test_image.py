@@ -1,0 +1,78 @@
+"""What the image is asked to do, without the image: its entry point, its user, its read-only root."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.processes import RatelimitProcess
+from weir.client import Client
+
+ROOT = Path(__file__).parents[2]
+SHIM = ROOT / "deploy" / "image" / "ratelimit"
+
+# As a container engine would: nothing can be written, not even /tmp. Our Python may lie in a folder of
+# root's, so reading it everywhere is left; writing is not.
+READ_ONLY = """
+mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && mount -t tmpfs -o ro none /var/tmp
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all,+dac_read_search \\
+    --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search --no-new-privs "$@"
+"""
+AS_NOBODY = ["unshare", "--mount", "sh", "-euc", READ_ONLY, "sh"]
+
+
+def contained(*command: str) -> list[str]:
+    """Only root can put a command where the image would run it; others run it as themselves."""
+    return [*(AS_NOBODY if os.getuid() == 0 else []), *command]
+
+
+@pytest.fixture
+async def image(tmp_path: Path) -> AsyncIterator[RatelimitProcess]:
+    environment = {
+        "WEIR_PYTHON": sys.executable,
+        "RUNTIME_ROOT": str(ROOT / "examples"),
+        "RUNTIME_APPDIRECTORY": "rules",
+        "TMPDIR": "/no/such/folder",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # The image has the project installed, not a checkout.
+        "PYTHONPATH": str(ROOT),
+    }
+    image = RatelimitProcess(tmp_path, "", environment)
+    image.command = contained(str(SHIM))
+    await image.start()
+    yield image
+    await image.stop()
+
+
+async def test_its_entry_point_serves_rules_as_nobody_on_a_read_only_root(image: RatelimitProcess) -> None:
+    async with Client(image.target) as client:
+        answers = await client.ask("llm", [(("user", "alice"),)], 301)
+
+    user = Path(f"/proc/{image.process.pid}/status").read_text().split("Uid:")[1].split()[0]  # noqa: ASYNC240
+    assert answers.is_over
+    assert answers.answers[0].amount == 300
+    assert user == ("65534" if os.getuid() == 0 else str(os.getuid()))
+
+
+async def test_its_entry_point_becomes_the_service_so_that_signals_reach_it(image: RatelimitProcess) -> None:
+    image.process.terminate()
+
+    assert await asyncio.wait_for(image.process.wait(), 20) == 0
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/var/tmp", "/", str(ROOT)])
+async def test_nothing_can_be_written_there(place: str) -> None:
+    command = contained("sh", "-c", 'touch "$0/weir-was-here"', place)
+    if os.getuid() != 0:
+        # Without root there is no such place to test: what it is made of must be there for those who are.
+        command = ["sh", "-c", "command -v unshare >/dev/null && command -v setpriv >/dev/null && exit 1"]
+
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    await process.communicate()
+
+    assert process.returncode == 1
