@@ -45,6 +45,9 @@ class Grant:
 class Leases(Protocol):
     """Fill leases; in memory and in Redis. Every verb may raise LeaseError."""
 
+    async def start(self) -> None:
+        """Begin to hear of releases."""
+
     async def take(self, group: str, key: str, note: bytes, ttl_seconds: float) -> Grant:
         """Hold `key` for so long, unless somebody does. A full group grants without a note being kept."""
 

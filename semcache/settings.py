@@ -102,5 +102,8 @@ class LeaseSettings(Group):
     """Fetches under way, the latest, that a caller is told of."""
     note_bytes_max: int = Field(default=16_384, ge=0)
     """Size of what is remembered of each fetch; a longer note is left out."""
-    poll_interval: Seconds = 0.02
-    """How often a held lease is looked at where its release cannot be heard of: a bound on how late a waiter wakes."""
+    poll_interval: Seconds = 0.25
+    """How often a waiter looks by itself whether a lease is still held: a bound on how late it wakes where a release was
+    not heard of."""
+    timeout: Seconds = 1.0
+    """Bound on every question to Redis."""
