@@ -19,9 +19,11 @@ class EmbedderSettings(Group):
     """`onnx`: an exported model, without PyTorch. `sentence`: sentence-transformers itself, where it is installed."""
     model: str = ""
     """Folder of the model: an export for `onnx`, what sentence-transformers loads for `sentence`. Empty: the export of
-    all-MiniLM-L6-v2 that `make run` keeps in .weir/models."""
+    all-MiniLM-L6-v2 in the folder of models."""
+    models_folder: str = ".weir/models"
+    """Where `make run` and `weir export-model` keep exports."""
     precision: Literal["int8", "fp32"] = "int8"
-    """Which export is chosen where the folder is not named."""
+    """Which export is taken where the folder is not named. Their vectors are never compared with each other."""
     threads: int = Field(default=1, ge=1)
     """Threads of one inference. One core embeds a prompt of 20 tokens in a few milliseconds; more threads help long
     prompts and take cores from the service."""

@@ -1,0 +1,112 @@
+"""Embeds with ONNX Runtime and the model's own tokenizer; no PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+from tokenizers import Encoding, Tokenizer
+
+from semcache.embedder import Embedded, Embeddings, ModelIdentity
+from semcache.embedders import model_folder
+from semcache.embedders.queue import TextQueue
+from semcache.errors import EmbedUnavailable
+from semcache.settings import EmbedderSettings
+from serving.clock import Clock
+
+# Characters that are looked at: 16 times what a window of 512 tokens holds. What is beyond cannot reach the model,
+# and splitting a megabyte takes a second.
+TEXT_CHARACTERS_MAX = 32_768
+
+
+class OnnxModel:
+    """A loaded export; blocking, one thread at a time."""
+
+    def __init__(self, graph: bytes, tokenizer: bytes, window_tokens: int, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_buffer(tokenizer)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(window_tokens)
+
+    def embed(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[int]]:
+        """Return a unit vector for each text, and its tokens before it was cut."""
+        encodings = [self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX]) for text in texts]
+        embeddings: Embeddings = self._session.run(["embedding"], self._feed(encodings))[0]
+        return embeddings, [_tokens(encoding) for encoding in encodings]
+
+    def embed_tokens(self, text: str) -> Embeddings:
+        """Return a vector for each token of a text: for verifiers that look closer."""
+        encoding = self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX])
+        vectors: Embeddings = self._session.run(["token_embeddings"], self._feed([encoding]))[0]
+        return np.asarray(vectors[0], np.float32)
+
+    @staticmethod
+    def _feed(encodings: Sequence[Encoding]) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+        ids = np.zeros((len(encodings), max(len(encoding.ids) for encoding in encodings)), np.int64)
+        mask = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding.ids)] = encoding.ids
+            mask[row, : len(encoding.ids)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+
+class OnnxEmbedder:
+    """An exported model, fed by a queue."""
+
+    def __init__(self, folder: Path, settings: EmbedderSettings, clock: Clock) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._description: model_folder.Description | None = None
+        self._queue: TextQueue | None = None
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What the vectors are comparable with."""
+        return self._loaded.identity
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens that the model reads."""
+        return self._loaded.window_tokens
+
+    async def start(self) -> None:
+        """Load the model."""
+        self._description, graph, tokenizer = model_folder.read(self._folder)
+        window = self._description.window_tokens
+        model = OnnxModel(graph, tokenizer, window, self._settings.threads)
+        self._queue = TextQueue(self._settings, self._clock, window, model.embed)
+        self._queue.start()
+
+    async def embed(self, texts: Sequence[str], deadline: float = math.inf) -> Embedded:
+        """Embed texts."""
+        loaded = self._loaded
+        if self._queue is None:
+            raise EmbedUnavailable("the model is not loaded")
+        answers = await self._queue.embed(texts, deadline)
+        embeddings = np.empty((len(answers), loaded.dimensions), np.float32)
+        for row, (embedding, _) in enumerate(answers):
+            embeddings[row] = embedding
+        return Embedded(embeddings, [tokens for _, tokens in answers], loaded.window_tokens)
+
+    async def stop(self) -> None:
+        """Let the model go."""
+        if self._queue is not None:
+            await self._queue.stop()
+
+    @property
+    def _loaded(self) -> model_folder.Description:
+        if self._description is None:
+            raise EmbedUnavailable("the model is not loaded")
+        return self._description
+
+
+def _tokens(encoding: Encoding) -> int:
+    cut = sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
+    return len(encoding.ids) + cut
