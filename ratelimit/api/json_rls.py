@@ -43,6 +43,8 @@ class JsonRls:
             message = Parse(body, rls_pb2.RateLimitRequest())
         except (ParseError, UnicodeDecodeError):
             return BAD_REQUEST
+        if not body.lstrip().startswith(b"{"):  # protobuf takes an empty list for an empty message
+            return BAD_REQUEST
         [reply] = await self._handler([Call(message.SerializeToString(), deadline, Caller(peer))])
         if isinstance(reply, Failure):
             return self._failed(reply)
