@@ -24,7 +24,10 @@ def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds
         body = await request.read()
         peer = f"http:{request.remote}"
         answer = await answering.answer(body, peer=peer, deadline=clock.steady() + timeout_seconds)
-        return web.Response(status=answer.status, text=answer.body, content_type=answer.content_type)
+        # As the reference: without a charset, which aiohttp would add to text.
+        return web.Response(
+            status=answer.status, body=answer.body.encode(), headers={"Content-Type": answer.content_type}
+        )
 
     return {"/healthcheck": health_page(health), "/json": json}
 
