@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ ATOMIC_WRITER = ".."
 class FileBounds:
     """How much rule files may hold."""
 
-    files_max: int = 10_000
-    bytes_max: int = 16 * 1024 * 1024
-    document: Bounds = Bounds(nodes_max=1_000_000, depth_max=100)
+    files_max: int
+    bytes_max: int
+    document: Bounds
 
     @classmethod
     def of(cls, settings: ConfigSettings) -> FileBounds:
@@ -43,10 +43,10 @@ def read_files(
     Raises:
         ConfigError: some file cannot be read; it carries these problems, and those that `merge` decides on.
     """
-    bounds = bounds or FileBounds()
+    bounds = bounds or FileBounds.of(ConfigSettings())
     specs: list[DomainSpec] = []
     problems: list[Problem] = []
-    for path in list_files(directory, ignore_dotfiles=ignore_dotfiles, files_max=bounds.files_max):
+    for path in list_files(directory, ignore_dotfiles=ignore_dotfiles, files_max=bounds.files_max).files:
         content, trouble = _content(path, bounds)
         spec, found = grammar.read(str(path), content, bounds.document) if not trouble else (None, trouble)
         problems += found
@@ -71,38 +71,60 @@ def ordered(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line))
 
 
-def list_files(directory: Path, *, ignore_dotfiles: bool, files_max: int) -> list[Path]:
-    """Return all regular files below a directory, sorted by name; links are followed.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies below a directory, sorted by name."""
+
+    files: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+
+def list_files(directory: Path, *, ignore_dotfiles: bool, files_max: int) -> Listing:
+    """Return all regular files and all folders below a directory; links are followed.
 
     Raises:
-        ConfigError: there is no such directory, or there are more files than allowed.
+        ConfigError: there is no such directory, it cannot be read, or there is more in it than allowed.
     """
     if not directory.is_dir():
         raise ConfigError([Problem(str(directory), 0, "no such directory")])
-    found: list[Path] = []
+    walk = _Walk("." if ignore_dotfiles else ATOMIC_WRITER, files_max)
     try:
-        for path in _walk(directory, frozenset(), ignore_dotfiles=ignore_dotfiles):
-            if len(found) == files_max:
-                raise ConfigError([Problem(str(directory), 0, f"more than {files_max} files")])
-            found.append(path)
+        walk.enter(directory, frozenset())
     except OSError as error:
         raise ConfigError([Problem(str(error.filename), 0, f"cannot be read: {error.strerror}")]) from None
-    return sorted(found, key=str)
+    return Listing(tuple(sorted(walk.files, key=str)), tuple(sorted(walk.folders, key=str)))
 
 
-def _walk(directory: Path, above: frozenset[str], *, ignore_dotfiles: bool) -> Iterator[Path]:
-    real = os.path.realpath(directory)
-    if real in above:
-        return
-    prefix = "." if ignore_dotfiles else ATOMIC_WRITER
-    for entry in os.scandir(directory):
-        if entry.name.startswith(prefix):
-            continue
+class _Walk:
+    """Collects files and folders."""
+
+    def __init__(self, hidden: str, most: int) -> None:
+        self.files: list[Path] = []
+        self.folders: list[Path] = []
+        self._hidden = hidden
+        self._most = most
+
+    def enter(self, directory: Path, above: frozenset[str]) -> None:
+        real = os.path.realpath(directory)
+        # A link to a folder above would be followed for ever.
+        if real in above:
+            return
+        self.folders.append(directory)
+        if len(self.files) + len(self.folders) > self._most:
+            raise ConfigError(
+                [Problem(str(directory), 0, f"more than {self._most} files and folders (CONFIG_FILES_MAX)")]
+            )
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.name.startswith(self._hidden):
+                    self._take(entry, above | {real})
+
+    def _take(self, entry: os.DirEntry[str], above: frozenset[str]) -> None:
         if entry.is_dir():
-            yield from _walk(Path(entry.path), above | {real}, ignore_dotfiles=ignore_dotfiles)
+            self.enter(Path(entry.path), above)
         # A pipe or a device would be waited for; a link that leads nowhere is a problem to be named.
         elif entry.is_file() or entry.is_symlink():
-            yield Path(entry.path)
+            self.files.append(Path(entry.path))
 
 
 def _content(path: Path, bounds: FileBounds) -> tuple[bytes, list[Problem]]:

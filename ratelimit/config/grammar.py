@@ -19,8 +19,11 @@ from ratelimit.errors import Problem
 from ratelimit.specs import DescriptorSpec, DomainSpec, JsonValue, LimitSpec, Where
 
 NAMES = frozenset(
-    "domain key value descriptors rate_limit unit requests_per_unit unlimited shadow_mode quota_mode name replaces "
-    "detailed_metric value_to_metric share_threshold metadata".split()
+    {
+        *("domain", "descriptors", "key", "value", "rate_limit", "metadata"),
+        *("unit", "requests_per_unit", "unlimited", "name", "replaces"),
+        *("shadow_mode", "quota_mode", "detailed_metric", "value_to_metric", "share_threshold"),
+    }
 )
 REQUESTS_MAX = 2**32 - 1
 # An integer that needs more is no number of the configuration language at all.

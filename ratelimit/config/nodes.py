@@ -115,7 +115,7 @@ class _Composer:
             self._take(event)
         return self._root
 
-    def _take(self, event: yaml.Event) -> None:
+    def _take(self, event: Any) -> None:  # noqa: ANN401 - the stubs do not tell that every event has a mark
         line = event.start_mark.line + 1
         match event:
             case yaml.AliasEvent():
@@ -131,8 +131,8 @@ class _Composer:
             case yaml.CollectionEndEvent():
                 self._leave()
 
-    def _aliased(self, anchor: str, line: int) -> Node:
-        node = self._anchors.get(anchor)
+    def _aliased(self, anchor: str | None, line: int) -> Node:
+        node = self._anchors.get(anchor or "")
         if node is None:
             raise DocumentError(f"unknown anchor '{anchor}' referenced", line)
         if any(node is collection for collection, _ in self._open):
