@@ -18,6 +18,9 @@ from ratelimit.rules import Domain, Rule, RuleSet, joined
 from ratelimit.specs import Where
 from ratelimit.store import COUNT_MAX
 
+# Names of metrics may carry values that callers choose; what is longer is cut.
+STATS_KEY_CHARACTERS_MAX = 1_024
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
@@ -80,7 +83,7 @@ class Planner:
     def _counting(self, rule: Rule, stem: str, stats_key: str, descriptor: Descriptor) -> Step:
         near = near_mark(rule.limit.amount, self._near_ratio) if rule.limit else 0
         hits = None if descriptor.hits is None else min(descriptor.hits, COUNT_MAX)
-        return Step(rule, stem, stats_key, near, hits, descriptor.is_refund)
+        return Step(rule, stem, stats_key[:STATS_KEY_CHARACTERS_MAX], near, hits, descriptor.is_refund)
 
     def _stem(self, domain: str, entries: Sequence[Entry]) -> str:
         # The reference's form to the letter: its replicas and ours count on the same keys.

@@ -7,7 +7,9 @@
    second it carries tells the two apart.
 2. Room is made a little at every charge, in proportion to what the charge itself makes: nobody
    ever waits for a sweep over a million counters.
-3. Where the counters are at their bound, the ones that expire first leave. What was counted in
+3. A long key is kept as its digest: callers choose values, and a bound on counters alone would let
+   a thousand large ones take all memory.
+4. Where the counters are at their bound, the ones that expire first leave. What was counted in
    one that was still alive is lost, so it is told: in a counter, and once in the log.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from heapq import heappop, heappush
 from math import ceil
 
@@ -26,6 +29,9 @@ _log = logging.getLogger(__name__)
 # Names looked at for each charge, more than the one that it can make, and so what is due never
 # grows behind; and so few that a charge stays under a microsecond or two.
 _SWEEP_PER_CHARGE = 2
+
+# Longer than any key of a sane rule; a digest takes 64 characters.
+_KEY_CHARACTERS_MAX = 256
 
 _Counter = list[int]  # [count, expires]
 
@@ -74,12 +80,15 @@ class MemoryStore:
         counters = self._counters
         counts: list[Count] = []
         for charge in charges:
-            counter = counters.get(charge.key)
+            key = charge.key
+            if len(key) > _KEY_CHARACTERS_MAX:
+                key = _digest(key)
+            counter = counters.get(key)
             if counter is None or counter[1] <= now:
                 if charge.is_refund:
                     counts.append((0, 0))
                     continue
-                counter = self._bear(charge.key, ceil(now) + charge.ttl_seconds, now)
+                counter = self._bear(key, ceil(now) + charge.ttl_seconds, now)
             before = after = counter[0]
             if charge.is_refund:
                 after = max(0, before - charge.hits)
@@ -97,10 +106,11 @@ class MemoryStore:
         refunded: dict[str, int] = {}
         is_over: list[bool] = []
         for charge in charges:
-            counter = self._counters.get(charge.key)
-            count = refunded.get(charge.key, counter[0] if counter is not None and counter[1] > now else 0)
+            key = charge.key if len(charge.key) <= _KEY_CHARACTERS_MAX else _digest(charge.key)
+            counter = self._counters.get(key)
+            count = refunded.get(key, counter[0] if counter is not None and counter[1] > now else 0)
             if charge.is_refund:
-                refunded[charge.key] = max(0, count - charge.hits)
+                refunded[key] = max(0, count - charge.hits)
             is_over.append(not charge.is_refund and count + charge.hits > charge.limit)
         return [not over for over in is_over] if any(is_over) else ()
 
@@ -146,3 +156,7 @@ class MemoryStore:
     def _announce(self, key: str) -> None:
         for forget in self._forget:
             forget(key)
+
+
+def _digest(key: str) -> str:
+    return blake2b(key.encode(errors="surrogatepass"), digest_size=32).hexdigest()
