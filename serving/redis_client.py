@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from serving.clock import Clock
 from serving.metrics import Registry
@@ -164,7 +164,7 @@ class RedisClient:
                 command.reply = NotSent("no node of the cluster holds this slot")
             else:
                 shares.setdefault(node, []).append(command)
-        await asyncio.gather(*(node.send(share, deadline) for node, share in shares.items()))
+        await together([node.send(share, deadline) for node, share in shares.items()])
 
     def _find(self, command: Command) -> Node | None:
         cluster = self._cluster
@@ -193,6 +193,14 @@ class RedisClient:
         if self._cluster is None:
             return await self._door.open(make_link)
         return await self._door.open_at(self._cluster.addresses[0], make_link)
+
+
+async def together(waits: Sequence[Coroutine[None, None, None]]) -> None:
+    """Wait for all; a lone one, which is nearly every one, costs no task of its own."""
+    if len(waits) == 1:
+        await waits[0]
+    else:
+        await asyncio.gather(*waits)
 
 
 def _is_away(reply: Reply) -> bool:

@@ -131,7 +131,7 @@ class Node:
         """Write all commands at once, and put a reply or a fault into each; never raises."""
         try:
             if self._breaker.is_open:
-                raise Shed("Redis does not answer; asked again every moment")
+                raise Shed(f"{self._why}; calls fail at once until Redis answers")
             replies = await self._ask(commands, deadline)
         except RedisFault as fault:
             for command in commands:
@@ -152,7 +152,7 @@ class Node:
         except RedisFault:
             return False
         self._judge([command])
-        return not isinstance(command.reply, ReplyError)
+        return code(command.reply) in {"", "NOPERM"}
 
     def drop(self) -> None:
         """Let the connection go: another server may stand behind the address now."""
@@ -186,7 +186,7 @@ class Node:
         try:
             return await future
         except NoAnswer:
-            self._fail("no_answer")
+            self._fail("no_answer", "no answer from Redis")
             if self._clock.steady() - asked >= self._bounds.timeout_seconds:
                 self.drop()
             raise
@@ -208,11 +208,9 @@ class Node:
             async with asyncio.timeout(self._bounds.timeout_seconds):
                 link = await self._dial(self._make_link)
         except RedisFault as fault:
-            self._why = str(fault)
-            self._fail("no_connection")
+            self._fail("no_connection", str(fault))
         except (OSError, TimeoutError):  # their texts name the address
-            self._why = "no connection to Redis"
-            self._fail("no_connection")
+            self._fail("no_connection", "no connection to Redis")
         else:
             self._link = link
             self._metrics.connected.add()
@@ -231,7 +229,7 @@ class Node:
     def _judge(self, commands: Sequence[Command]) -> None:
         codes = {code(command.reply) for command in commands}
         if codes & AWAY:
-            self._fail("not_ready")
+            self._fail("not_ready", next(str(command.reply) for command in commands if code(command.reply) in AWAY))
         else:
             self._succeed()
         if "READONLY" in codes:
@@ -242,14 +240,15 @@ class Node:
             _log.warning("Redis answers again")
         self._breaker.succeed()
 
-    def _fail(self, kind: str) -> None:
+    def _fail(self, kind: str, why: str) -> None:
+        self._why = why
         self._metrics.error(kind).add()
         was_open = self._breaker.is_open
         self._breaker.fail()
         if not self._breaker.is_open:
             return
         if not was_open:
-            _log.warning("Redis does not answer (%s): calls fail at once until it does", kind)
+            _log.warning("%s: calls fail at once until Redis answers", why)
         # What is under way on it would be answered too late, and what comes next must not stand behind it.
         self.drop()
         self._mend()

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from ratelimit.errors import StoreError, StoreUnavailable
+from ratelimit.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
 from ratelimit.store import Charge, Ledger, Outcome, Policy
 from ratelimit.stores import redis_pipeline, redis_script
 from ratelimit.stores.forecast import Forecast
@@ -27,7 +27,7 @@ from ratelimit.stores.redis_script import ScriptCalls
 from ratelimit.stores.shares import Place, Share, deal, gather
 from serving.clock import Clock
 from serving.metrics import Registry
-from serving.redis_client import RedisClient
+from serving.redis_client import RedisClient, together
 from serving.redis_link import NotSent, ReplyError
 from serving.redis_node import Command
 from serving.settings import PerSecondRedisSettings, RedisSettings
@@ -35,6 +35,8 @@ from serving.settings import PerSecondRedisSettings, RedisSettings
 _log = logging.getLogger(__name__)
 
 CHANNEL = "ratelimit:local_cache_invalidation"
+
+_KINDS: dict[type[StoreError], str] = {StoreTimeout: "timeout", StoreUnavailable: "unavailable", StoreRefused: "refused"}
 
 
 class _Server:
@@ -87,6 +89,7 @@ class RedisStore:
         self._servers = [_Server(redis, registry, clock, "redis_pool")]
         if per_second is not None:
             self._servers.append(_Server(per_second, registry, clock, "redis_per_second_pool"))
+        self._registry = registry
         self._clock = clock
         self._forget: list[Callable[[str], None]] = []
         self._channel = ""
@@ -126,7 +129,7 @@ class RedisStore:
         outcomes: list[Outcome] = [StoreUnavailable("the deadline had passed before it was sent")] * len(ledgers)
         due = [(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
         if not due:
-            return outcomes
+            return self._counted(outcomes)
         deadline = max(ledger.deadline for _, ledger in due)
         forecast = await self._look([ledger for _, ledger in due if self._must_look(ledger)], deadline)
         dealt: dict[int, list[Share]] = {}
@@ -142,6 +145,12 @@ class RedisStore:
         await self._apply(places, deadline)
         for origin, shares in dealt.items():
             outcomes[origin] = gather(ledgers[origin], shares)
+        return self._counted(outcomes)
+
+    def _counted(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        for outcome in outcomes:
+            if isinstance(outcome, StoreError):
+                self._registry.counter("ratelimit.store.errors", kind=_KINDS[type(outcome)]).add()
         return outcomes
 
     def _deal(self, origin: int, ledger: Ledger) -> dict[Place, Share]:
@@ -175,8 +184,8 @@ class RedisStore:
         for charge in (charge for ledger in ledgers for charge in ledger.charges):
             server, slot = self._place_of(charge)
             looks.setdefault(server, {})[charge.key] = Command(("GET", charge.key), slot)
-        await asyncio.gather(
-            *(self._servers[server].client.run(list(mine.values()), deadline) for server, mine in looks.items())
+        await together(
+            [self._servers[server].client.run(list(mine.values()), deadline) for server, mine in looks.items()]
         )
         for key, command in ((key, command) for mine in looks.values() for key, command in mine.items()):
             forecast.learn(key, command.reply)
@@ -194,8 +203,8 @@ class RedisStore:
         by_server: dict[int, dict[int, Sequence[Share]]] = {}
         for (server, slot), shares in places.items():
             by_server.setdefault(server, {})[slot] = shares
-        await asyncio.gather(
-            *(self._servers[server].apply(shares, self._channel, deadline) for server, shares in by_server.items())
+        await together(
+            [self._servers[server].apply(shares, self._channel, deadline) for server, shares in by_server.items()]
         )
 
     def _listen(self) -> None:

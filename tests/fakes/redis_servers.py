@@ -48,9 +48,19 @@ class RedisServer:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> RedisServer:
-        self._process = subprocess.Popen([_binary(), *self._arguments()], stdout=subprocess.DEVNULL)
+        self.spawn()
         wait_until(self._answers, "redis-server starts")
         return self
+
+    def spawn(self) -> None:
+        """Start without waiting: it may be loading for a while."""
+        self._process = subprocess.Popen([_binary(), *self._arguments()], stdout=subprocess.DEVNULL)
+        wait_until(self.path.exists, "redis-server listens")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def _arguments(self) -> list[str]:
         arguments = ["--port", str(self.port), "--unixsocket", str(self.path), "--dir", str(self.folder)]
