@@ -62,7 +62,6 @@ class Batches:
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._runs: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
         self._is_starting = False
         labels = {"method": method} if method else {}
         self._rejected = registry.counter("weir.calls.rejected", **labels)
@@ -72,7 +71,7 @@ class Batches:
         self._calls = registry.counter("weir.batch.calls", **labels)
         self._batches = registry.counter("weir.batch.total", **labels)
         registry.gauge("weir.queue.length", lambda: len(self._queue), **labels)
-        registry.gauge("weir.batch.in_flight", lambda: self._in_flight, **labels)
+        registry.gauge("weir.batch.in_flight", lambda: len(self._runs), **labels)
 
     async def ask(self, call: Call) -> Reply:
         """Answer one call; its deadline is looked at before work begins, not during it."""
@@ -98,13 +97,10 @@ class Batches:
 
     def _start(self) -> None:
         # One at a time: a second run is begun by the first, if that leaves calls behind.
-        if self._is_starting or not self._queue or self._in_flight >= self._in_flight_max:
+        if self._is_starting or not self._queue or len(self._runs) >= self._in_flight_max:
             return
         self._is_starting = True
-        self._in_flight += 1
-        run = asyncio.create_task(self._run())
-        self._runs.add(run)
-        run.add_done_callback(self._runs.discard)
+        self._runs.add(asyncio.create_task(self._run()))
 
     async def _run(self) -> None:
         self._is_starting = False
@@ -114,7 +110,7 @@ class Batches:
                 await self._work(batch)
         finally:
             # Here and not when the task is done: a call that comes between the two must see that nobody works.
-            self._in_flight -= 1
+            self._runs.discard(asyncio.current_task())
 
     def _gather(self) -> _Batch:
         now = self._clock.steady()

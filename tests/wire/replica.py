@@ -9,6 +9,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+import uvloop
+
 from serving.calls import Call, Reply
 from serving.lifecycle import Lifecycle
 from tests.wire.transports import TRANSPORTS, build
@@ -30,4 +32,4 @@ async def main(transport: str, delay_seconds: float, grace_seconds: float) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))
+    uvloop.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))
