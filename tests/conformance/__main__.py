@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import secrets
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.conformance.background import Background
@@ -25,7 +26,7 @@ from tests.conformance.groups import Group, groups, without_store_steps
 from tests.conformance.launch import OUR_COMMAND, Start, launch, running_stores, wait_until_loaded
 from tests.conformance.processes import redis_client
 from tests.conformance.report import Outcome, Report
-from tests.conformance.runner import run_case, run_scenario
+from tests.conformance.runner import base_files, run_case, run_scenario
 from tests.conformance.suites import Case, Scenario, load
 from tests.conformance.target import Target
 from tests.conformance.tree import Folder
@@ -65,8 +66,9 @@ def _run_server(start: Start, group: Group, options: argparse.Namespace) -> Iter
         with launch(start) as target:
             yield from _run_all(target, group.vectors, options)
     except RuntimeError as error:
-        for vector in group.vectors:
-            yield Outcome(vector.suite, vector.id, problems=[f"the server did not start: {error}"])
+        for number, vector in enumerate(group.vectors):
+            reason = f": {error}" if number == 0 else ", as above"
+            yield Outcome(vector.suite, vector.id, problems=[f"the server did not start{reason}"])
 
 
 def _run_target(options: argparse.Namespace, vectors: Sequence[Scenario | Case]) -> Iterator[Outcome]:
@@ -77,10 +79,25 @@ def _run_target(options: argparse.Namespace, vectors: Sequence[Scenario | Case])
                 needed = "a server of its own" if group.is_isolated else f"a server with {dict(group.settings)}"
                 yield from (Outcome(vector.suite, vector.id, not_run=f"needs {needed}") for vector in group.vectors)
                 continue
-            if target.folder is not None:
-                target.folder.write(group.files)
-                wait_until_loaded(target, has_base=True)
-            yield from _run_all(target, group.vectors, options)
+            with _files(target, group.files):
+                yield from _run_all(target, group.vectors, options)
+
+
+@contextlib.contextmanager
+def _files(target: Target, files: Mapping[str, str]) -> Iterator[None]:
+    """Add files to a server that runs, wait until they are in force, and take them away at the end."""
+    if target.folder is None:
+        yield
+        return
+    # A domain that no earlier run has left behind.
+    mark = f"conformance-{secrets.token_hex(4)}"
+    target.folder.write(files)
+    target.folder.write(base_files(mark))
+    try:
+        wait_until_loaded(target, mark)
+        yield
+    finally:
+        target.folder.remove([*files, *base_files(mark)])
 
 
 @contextlib.contextmanager

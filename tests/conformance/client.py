@@ -29,6 +29,7 @@ _OPTIONS = [
 
 class Client:
     def __init__(self, address: str) -> None:
+        self.address = address
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(SHOULD_RATE_LIMIT)
         self._check = self._channel.unary_unary(

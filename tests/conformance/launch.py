@@ -82,7 +82,8 @@ def launch(start: Start) -> Iterator[Target]:
             pid=process.pid,
         )
         if start.has_usable_config:
-            wait_until_loaded(target, has_base=base_files().items() <= start.files.items())
+            has_base = base_files().items() <= start.files.items()
+            wait_until_loaded(target, BASE_DOMAIN if has_base else None)
         yield target
 
 
@@ -90,8 +91,8 @@ def port_of(address: str) -> str:
     return address.rsplit(":", 1)[1]
 
 
-def wait_until_loaded(target: Target, *, has_base: bool) -> None:
-    """Wait until rules are in force.
+def wait_until_loaded(target: Target, domain: str | None) -> None:
+    """Wait until the rules of a domain are in force; None: until any are.
 
     Raises:
         RuntimeError: they are not.
@@ -100,7 +101,7 @@ def wait_until_loaded(target: Target, *, has_base: bool) -> None:
 
     def is_loaded() -> bool:
         # Without a base file: a server that has no config yet answers every call with an error.
-        return is_limited(target, BASE_DOMAIN) if has_base else "error" not in target.client.ask(probe, 1.0)
+        return is_limited(target, domain) if domain else "error" not in target.client.ask(probe, 1.0)
 
     if not target.wait_for(is_loaded, START_BOUND_SECONDS):
         log = target.read_log()[-4000:] if target.read_log is not None else ""

@@ -20,9 +20,10 @@ BASE_DOMAIN = "conformance-base"
 RELOAD_BOUND_SECONDS = 10.0
 
 
-def base_files() -> dict[str, str]:
-    """Return the good file that every shared server has: its rules tell when a config is loaded."""
-    return {f"{BASE_DOMAIN}.yaml": _rules(BASE_DOMAIN)}
+def base_files(domain: str = BASE_DOMAIN) -> dict[str, str]:
+    """Return a good file, as every shared server has one: its rules tell when a config is in force."""
+    rules = f"domain: {domain}\ndescriptors:\n  - key: probe\n    rate_limit: {{unit: hour, requests_per_unit: 1000}}\n"
+    return {f"{domain}.yaml": rules}
 
 
 def is_limited(target: Target, domain: str) -> bool:
@@ -59,7 +60,7 @@ def run_case(target: Target, case: Case) -> Problems:
     log_start = len(target.read_log()) if target.read_log is not None else 0
     target.folder.write(case.files)
     # Last, so that a server that loads it has met the files of the case.
-    target.folder.write({f"{extra}.yaml": _rules(extra)})
+    target.folder.write(base_files(extra))
     try:
         return _refused(target, case, extra, log_start) if case.error else _accepted(target, extra)
     finally:
@@ -106,7 +107,3 @@ def _clear(target: Target, scenario: Scenario) -> None:
 
 def _kind(step: Step) -> str:
     return next(kind for kind in KINDS if kind in step)
-
-
-def _rules(domain: str) -> str:
-    return f"domain: {domain}\ndescriptors:\n  - key: probe\n    rate_limit: {{unit: hour, requests_per_unit: 1000}}\n"

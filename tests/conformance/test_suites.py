@@ -22,10 +22,11 @@ def test_ids_are_unique_over_all_files() -> None:
 
 
 def test_every_vector_of_every_file_is_read() -> None:
-    suites = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.yaml")]
+    written = [
+        line for path in FOLDER.glob("*.yaml") for line in path.read_text().splitlines() if line[:8] == "  - id: "
+    ]
 
-    expected = sum(len(suite.get("scenarios", ())) + len(suite.get("cases", ())) for suite in suites)
-    assert len(VECTORS) == expected
+    assert sorted(f"  - id: {vector.id}" for vector in VECTORS) == sorted(written)
 
 
 def test_every_step_has_one_kind() -> None:

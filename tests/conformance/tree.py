@@ -16,15 +16,15 @@ class Folder:
     can_swap = False
 
     def __init__(self, folder: Path, staging: Path) -> None:
-        self._folder = folder
+        self.path = folder
         self._staging = staging
 
     def write(self, files: Mapping[str, str]) -> None:
-        _move_in(self._folder, files, self._staging)
+        _move_in(self.path, files, self._staging)
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
-            (self._folder / name).unlink()
+            (self.path / name).unlink()
 
     def swap(self, files: Mapping[str, str], gone: Iterable[str]) -> None:
         raise NotImplementedError("only a tree can be swapped")
