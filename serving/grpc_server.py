@@ -81,7 +81,7 @@ class GrpcServer:
 
     def _bind(self, server: grpc.aio.Server) -> int:
         settings = self._settings
-        address = f"unix:{settings.grpc_uds}" if settings.grpc_uds else f"{settings.grpc_host}:{settings.grpc_port}"
+        address = _address(settings)
         if settings.grpc_server_use_tls:
             files = TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, self._client_ca)
             port = server.add_secure_port(address, ServerTls(files).credentials())
@@ -135,6 +135,13 @@ def _plain_caller(context: Context) -> Caller:
 
 def _verified_caller(context: Context) -> Caller:
     return Caller(context.peer(), sans(context), bearer_token(context.invocation_metadata() or ()))
+
+
+def _address(settings: GrpcSettings) -> str:
+    if settings.grpc_uds:
+        return f"unix:{settings.grpc_uds}"
+    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host
+    return f"{host}:{settings.grpc_port}"
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
