@@ -143,6 +143,10 @@ class RedisCluster:
         wait_until(lambda: all(self._is_whole(server) for server in self.servers), "the cluster is whole")
         return self
 
+    def is_held(self, slot: int) -> bool:
+        """Whether every node knows who holds a slot."""
+        return all(_has_slot(server.ask("CLUSTER", "SLOTS"), slot) for server in self.servers)
+
     def holder(self, slot: int) -> RedisServer:
         return self.servers[0 if slot < 5461 else 1 if slot < 10923 else 2]
 
@@ -163,6 +167,23 @@ def running_cluster() -> Iterator[RedisCluster]:
         yield cluster.start()
     finally:
         cluster.remove()
+
+
+def node_id(server: RedisServer) -> str:
+    return str(server.ask("CLUSTER", "MYID").decode())
+
+
+@contextmanager
+def moved(cluster: RedisCluster, slot: int) -> Iterator[None]:
+    """Have the second node hold a slot of the first for a while."""
+    _give(cluster, slot, cluster.servers[1])
+    yield
+    _give(cluster, slot, cluster.servers[0])
+
+
+def _give(cluster: RedisCluster, slot: int, holder: RedisServer) -> None:
+    for server in (holder, *(server for server in cluster.servers if server is not holder)):
+        server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder))
 
 
 class SentinelServer(RedisServer):
@@ -220,6 +241,10 @@ class RedisWithSentinel:
     def remove(self) -> None:
         for server in (self.sentinel, self.replica, self.master):
             server.remove()
+
+
+def _has_slot(ranges: list[Any], slot: int) -> bool:
+    return any(first <= slot <= last for first, last, *_ in ranges)
 
 
 def _raise_lost() -> bytes:
