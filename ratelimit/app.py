@@ -20,6 +20,7 @@ from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.pages import debug_pages, main_pages
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.source import Rules, RuleSource
+from ratelimit.config.xds import XdsSource
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
@@ -196,7 +197,7 @@ def make_source(settings: Settings, rules: Rules) -> RuleSource:
     """Return where CONFIG_TYPE says that rules come from."""
     if settings.config.config_type == "FILE":
         return FileSource(settings.config, rules.apply)
-    raise SettingsError("CONFIG_TYPE: GRPC_XDS_SOTW is not there yet")
+    return XdsSource(settings.config, rules.apply)
 
 
 def measure_cache(cache: LocalCache, registry: Registry) -> None:
