@@ -19,7 +19,8 @@ SHIM = ROOT / "deploy" / "image" / "ratelimit"
 # As a container engine would: nothing can be written, not even /tmp. Our Python may lie in a folder of
 # root's, so reading it everywhere is left; writing is not.
 READ_ONLY = """
-mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && mount -t tmpfs -o ro none /var/tmp
+mount -o remount,bind,ro /
+for folder in /tmp /var/tmp; do mount --bind $folder $folder; mount -o remount,bind,ro $folder; done
 exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all,+dac_read_search \\
     --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search --no-new-privs "$@"
 """
