@@ -15,9 +15,28 @@ from semcache.errors import ExportError
 
 RECORDED = Path(__file__).parent / "recorded"
 
-_WORDS = (
-    ["how", "do", "i", "reset", "the", "password", "of", "my", "account", "when", "the", "e-mail", "address", "is", "no", "longer", "mine", "and", "nobody", "answers"]
-)
+_WORDS = [
+    "how",
+    "do",
+    "i",
+    "reset",
+    "the",
+    "password",
+    "of",
+    "my",
+    "account",
+    "when",
+    "the",
+    "e-mail",
+    "address",
+    "is",
+    "no",
+    "longer",
+    "mine",
+    "and",
+    "nobody",
+    "answers",
+]
 
 TEXTS: Sequence[str] = (
     "How do I reset my password?",

@@ -375,8 +375,7 @@ async def test_a_dropped_model_is_empty_when_it_is_opened_again(stores: EntrySto
 
 async def test_an_epoch_starts_at_nothing_and_only_grows(stores: EntryStores) -> None:
     seen = [*await stores.epochs(["support", "sales"])]
-    for now in (NOW, NOW, NOW - 3600, NOW + 1):
-        seen.append(await stores.advance_epoch("support", now))
+    seen += [await stores.advance_epoch("support", now) for now in (NOW, NOW, NOW - 3600, NOW + 1)]
     seen += await stores.epochs(["sales", "support"])
 
     base = int(NOW * 1000)

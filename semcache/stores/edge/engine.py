@@ -7,14 +7,17 @@
    75 ms for 64 searches, 23 s for `optimize`), so a thread would stop the service's event loop all the same.
 2. What was answered is in the shard's log, in the kernel's hands: killing this process or the service loses at most
    what was not answered. `flush` is for power cuts.
-3. When stdin ends the service is gone, and so is this process, after the request under way. The log's own lock keeps
-   two processes off one folder; opening waits for it.
+3. When stdin ends the service is gone, and so is this process, after the request under way. Two processes on one
+   folder lose entries, and the log's own lock is not enough: a shard is read before that is taken, so one that opens
+   while another closes misses what that one just moved from its log. Hence a lock of ours, taken before all and held
+   to the end of the process; opening waits for it.
 4. Only this module imports `qdrant_edge`. Traps of its version 0.9 that are covered here: conditions on booleans
    never match; a record that is gone fails `set_payload` by ids, but not by filter.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
@@ -233,20 +236,24 @@ def write_frame(writer: BinaryIO, value: object) -> None:
     writer.flush()
 
 
-def open_when_free(engine: Engine, timeout_seconds: float, pause_seconds: float = 0.02) -> None:
-    """Open the shard; wait for a process that is just leaving it.
+def lock(folder: Path, timeout_seconds: float, pause_seconds: float = 0.02) -> int:
+    """Keep other processes off the folder until this one ends; wait for one that is just leaving it.
 
     Raises:
-        Exception: whatever the engine says at last.
+        TimeoutError: another process keeps it.
     """
-    for _ in range(int(timeout_seconds / pause_seconds)):
+    # Two locks do for all generations: one serves, the next is built.
+    path = folder.with_name(("even" if int(folder.name) % 2 == 0 else "odd") + ".lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(int(timeout_seconds / pause_seconds) + 1):
         try:
-            return engine.open()
-        except Exception as error:
-            if "WouldBlock" not in str(error):
-                raise
-        time.sleep(pause_seconds)
-    return engine.open()
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_seconds)
+        else:
+            return descriptor
+    os.close(descriptor)
+    raise TimeoutError(f"another process has {folder}")
 
 
 def _filter(conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - a class of an untyped extension
@@ -278,7 +285,8 @@ def main(arguments: Sequence[str]) -> None:
     os.nice(int(nice))
     engine = Engine(Path(folder), int(dimensions), int(index_threads))
     writer = sys.stdout.buffer
-    open_when_free(engine, float(timeout_seconds))
+    lock(Path(folder), float(timeout_seconds))
+    engine.open()
     write_frame(writer, (0, True, os.getpid()))
     try:
         serve(engine, sys.stdin.buffer, writer)

@@ -92,16 +92,18 @@ class EngineProcess:
             self._waiting.pop(number, None)
 
     async def stop(self) -> None:
-        """Let it finish what it was sent, flush and leave; kill it if it does not."""
+        """Let it finish what it was sent, flush and leave; kill it if it does not, or if nobody waits for that."""
         if self._process is None or self._reading is None:
             return
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
             await asyncio.wait_for(asyncio.shield(self._reading), _STOP_SECONDS)
-        except TimeoutError:
+            await self._process.wait()
+        except BaseException as error:
             await self.kill()
-        await self._process.wait()
+            if not isinstance(error, TimeoutError):
+                raise
 
     async def kill(self) -> None:
         """End it at once."""

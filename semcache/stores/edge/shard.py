@@ -10,7 +10,7 @@
    folder has everything. Whatever else is found at start is what a crash left, and is removed.
 2. Lookups are never behind a build: they wait at most for one page of the copy, and for a flush.
 3. Writes wait while the last ids are copied and the pointer moves.
-4. A removal whose answer did not come in time cannot be copied: the build is given up, or what was removed would
+4. A removal whose answer did not come (in time, or to anybody) cannot be copied: the build is given up, or what was removed would
    come back with it.
 5. If the engine dies, calls fail at once and it is started again; nothing that was acknowledged is lost.
 """
@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semcache.errors import StoreError, StoreTimeout, StoreUnavailable
+from semcache.errors import StoreError, StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.process import EngineProcess
 
@@ -74,11 +74,11 @@ class Shard:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._generation = self._read_pointer()
+        self._engine = self._new_engine(self._generation)
+        await self._engine.start(self._settings.start_timeout)
         for path in self._folder.glob("[0-9]*"):
             if path.name != str(self._generation):
                 shutil.rmtree(path)
-        self._engine = self._new_engine(self._generation)
-        await self._engine.start(self._settings.start_timeout)
         replace_file(self._folder / _POINTER, str(self._generation))
         self._keeping = asyncio.create_task(self._keep())
 
@@ -104,7 +104,7 @@ class Shard:
         async with self._writing():
             try:
                 ids: Sequence[str] = await self.call(verb, *arguments)
-            except StoreTimeout:
+            except BaseException:  # timed out or cancelled: it may happen, and nobody will know to what
                 self._is_copy_stale = True
                 raise
             if self._touched is not None:
@@ -180,7 +180,7 @@ class Shard:
             while self._touched:
                 await self._catch_up(following, self._touched)
             if self._is_copy_stale:
-                raise StoreUnavailable("a removal timed out while an index was built; it will be built again")
+                raise StoreUnavailable("a removal is in doubt since the index was begun; it will be built again")
             replace_file(self._folder / _POINTER, str(generation))
             old, self._engine, self._generation = self._engine, following, generation
         return old
@@ -237,7 +237,7 @@ class Shard:
             raise StoreUnavailable(f"{pointer} does not name a generation") from None
         except FileNotFoundError:
             # Before the first start has come to its end there is at most generation 1.
-            if any(path.name not in {"1", "1.new"} for path in self._folder.glob("[0-9]*")):
+            if any(path.stem != "1" for path in self._folder.glob("[0-9]*")):
                 raise StoreUnavailable(f"{pointer} is missing") from None
             return 1
 

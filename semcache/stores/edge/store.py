@@ -15,6 +15,9 @@ from semcache.stores.edge.shard import Shard
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.vectors import from_bytes, to_bytes
 
+# Entries written at a time: lookups come between.
+_ADD_ENTRIES_MAX = 64
+
 
 class EdgeStore:
     """Turns the port's verbs into the engine's."""
@@ -54,7 +57,9 @@ class EdgeStore:
         if any(len(each.embedding) != self._identity.dimensions for each in entries):
             raise StoreRefused(f"{self._identity.name} has embeddings of {self._identity.dimensions} dimensions")
         points = [(each.entry.id, to_bytes(each.embedding), to_payload(each.entry)) for each in entries]
-        await self.shard.write([each.entry.id for each in entries], "add", points)
+        for start in range(0, len(points), _ADD_ENTRIES_MAX):
+            part = points[start : start + _ADD_ENTRIES_MAX]
+            await self.shard.write([point[0] for point in part], "add", part)
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records."""

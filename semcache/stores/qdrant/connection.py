@@ -24,7 +24,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _DETAIL_MAX = 200
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _HTTP_AWAY = {502, 503}
-_HTTP_TIMEOUT = {408, 504}
+_HTTP_LATE = {408, 504}
 
 
 class Connection:
@@ -110,23 +110,37 @@ class Connection:
 
 def blame(error: BaseException) -> StoreError:
     """Return what a failed call means for its caller."""
+    if isinstance(error, TimeoutError) or _is_late(error):
+        return StoreTimeout("Qdrant did not answer in time")
+    if _is_away(error):
+        return StoreUnavailable("Qdrant is away")
     match error:
-        case TimeoutError():
-            return StoreTimeout("Qdrant did not answer in time")
         case grpc.aio.AioRpcError():
-            code, detail = error.code(), (error.details() or "")[:_DETAIL_MAX]
-            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                return StoreTimeout("Qdrant did not answer in time")
-            return StoreUnavailable("Qdrant is away") if code in _AWAY else StoreRefused(f"{code.name}: {detail}")
-        case ResponseHandlingException():
-            is_late = "timeout" in type(error.source).__name__.lower()
-            return StoreTimeout("Qdrant did not answer in time") if is_late else StoreUnavailable("Qdrant is away")
-        case UnexpectedResponse(status_code=status):
-            if status in _HTTP_AWAY:
-                return StoreUnavailable("Qdrant is away")
-            return StoreTimeout("Qdrant timed out") if status in _HTTP_TIMEOUT else StoreRefused(_reason(error))
+            reason = f"{error.code().name}: {error.details()}"
+        case UnexpectedResponse():
+            reason = _reason(error)
         case _:
-            return StoreRefused(str(error)[:_DETAIL_MAX])
+            reason = str(error)
+    return StoreRefused(reason[:_DETAIL_MAX])
+
+
+def _is_late(error: BaseException) -> bool:
+    match error:
+        case grpc.aio.AioRpcError():
+            return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        case ResponseHandlingException():
+            return "timeout" in type(error.source).__name__.lower()
+        case _:
+            return isinstance(error, UnexpectedResponse) and error.status_code in _HTTP_LATE
+
+
+def _is_away(error: BaseException) -> bool:
+    match error:
+        case grpc.aio.AioRpcError():
+            return error.code() in _AWAY
+        case _:
+            is_refused = isinstance(error, UnexpectedResponse) and error.status_code in _HTTP_AWAY
+            return is_refused or isinstance(error, ResponseHandlingException)
 
 
 def _reason(error: UnexpectedResponse) -> str:
@@ -134,4 +148,4 @@ def _reason(error: UnexpectedResponse) -> str:
         reason = error.structured()["status"]["error"]
     except (ValueError, LookupError, TypeError):
         reason = error.reason_phrase
-    return f"{error.status_code}: {reason}"[:_DETAIL_MAX]
+    return f"{error.status_code}: {reason}"

@@ -1,0 +1,112 @@
+"""What every embedder does; the real ones run all-MiniLM-L6-v2."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from semcache.embedder import Embedder
+from semcache.embedders.onnx import OnnxEmbedder
+from semcache.errors import EmbedUnavailable
+from semcache.settings import EmbedderSettings
+from serving.clock import SystemClock
+from tests.fakes.embedder import FakeEmbedder
+from tests.fakes.models import model_folder
+
+
+def make_embedder(kind: str) -> Embedder:
+    if kind == "fake":
+        return FakeEmbedder()
+    return OnnxEmbedder(model_folder(kind), EmbedderSettings(), SystemClock())
+
+
+@pytest.fixture(params=["fake", "int8", "fp32"])
+async def embedder(request: pytest.FixtureRequest) -> AsyncIterator[Embedder]:
+    embedder = make_embedder(request.param)
+    await embedder.start()
+    yield embedder
+    await embedder.stop()
+
+
+async def test_every_text_has_a_unit_vector_of_its_own_in_order(embedder: Embedder) -> None:
+    texts = ["reset my password", "the weather in Oslo", "reset my password"]
+
+    vectors = (await embedder.embed(texts)).embeddings
+
+    assert vectors.shape == (3, embedder.identity.dimensions)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert vectors[0] @ vectors[2] == pytest.approx(1, abs=1e-5)
+    assert vectors[0] @ vectors[1] < 0.7
+
+
+async def test_a_vector_does_not_depend_on_the_texts_beside_it(embedder: Embedder) -> None:
+    texts = ["ok", "how do I reset my password?", "the weather in Oslo " * 30]
+
+    together = (await embedder.embed(texts)).embeddings
+    alone = np.concatenate([(await embedder.embed([text])).embeddings for text in texts])
+
+    assert (together * alone).sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-4)
+
+
+async def test_calls_that_come_together_are_not_mixed_up(embedder: Embedder) -> None:
+    texts = [f"number {number} of many" for number in range(40)]
+
+    answers = await asyncio.gather(*(embedder.embed([text]) for text in texts))
+
+    expected = (await embedder.embed(texts)).embeddings
+    assert (np.concatenate([each.embeddings for each in answers]) * expected).sum(axis=1) == pytest.approx(1, abs=1e-4)
+
+
+async def test_no_texts_are_no_vectors(embedder: Embedder) -> None:
+    embedded = await embedder.embed([])
+
+    assert embedded.embeddings.shape == (0, embedder.identity.dimensions)
+
+
+async def test_an_empty_text_has_a_vector_too(embedder: Embedder) -> None:
+    embedded = await embedder.embed([""])
+
+    assert np.linalg.norm(embedded.embeddings[0]) == pytest.approx(1, abs=1e-5)
+
+
+async def test_what_is_cut_is_said(embedder: Embedder) -> None:
+    embedded = await embedder.embed(["short text", "word " * (embedder.window_tokens - 2), "word " * 300])
+
+    assert [embedded.tokens_cut(index) for index in range(3)] == [0, 0, 302 - embedder.window_tokens]
+
+
+async def test_what_is_beyond_the_window_does_not_count(embedder: Embedder) -> None:
+    start = "word " * embedder.window_tokens
+
+    vectors = (await embedder.embed([start + "one end", start + "another"])).embeddings
+
+    assert vectors[0] @ vectors[1] == pytest.approx(1, abs=1e-5)
+
+
+async def test_after_the_end_nothing_is_embedded(embedder: Embedder) -> None:
+    await embedder.stop()
+
+    with pytest.raises(EmbedUnavailable):
+        await embedder.embed(["too late"])
+
+
+@pytest.mark.parametrize("kind", ["fake", "int8"])
+async def test_before_the_start_nothing_is_embedded(kind: str) -> None:
+    with pytest.raises(EmbedUnavailable):
+        await make_embedder(kind).embed(["too early"])
+
+
+async def test_precisions_are_two_models() -> None:
+    embedders = [make_embedder(precision) for precision in ("int8", "fp32")]
+    for embedder in embedders:
+        await embedder.start()
+
+    slugs = {embedder.identity.slug for embedder in embedders}
+
+    for embedder in embedders:
+        await embedder.stop()
+    assert len(slugs) == 2
