@@ -19,13 +19,13 @@ from ratelimit.api.envoy_rls import PATH, EnvoyRls
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.pages import debug_pages, main_pages
 from ratelimit.config.file_source import FileSource
-from ratelimit.config.source import Rules, RuleSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.plan import Planner
 from ratelimit.settings import Settings
+from ratelimit.source import Rules, RuleSource
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from serving.calls import Call, Failure, Handler, Reply, StatusCode
@@ -32,14 +32,43 @@ _BROKEN = Failure(StatusCode.INTERNAL, "internal error")
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    """A call in the queue and the future of its reply; each is itself only, however equal its call."""
+class Waiting:
+    """A call in the queue and where its reply goes; each is itself only, however equal its call."""
 
     call: Call
-    reply: asyncio.Future[Reply]
+    deliver: Callable[[Reply], None] | None
+    """Called once, with the reply; None from then on, or where the caller has gone."""
+
+    def give(self, reply: Reply) -> None:
+        """Deliver a reply, if somebody still waits for it."""
+        deliver, self.deliver = self.deliver, None
+        if deliver is not None:
+            deliver(reply)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits for a reply any more."""
+        return self.deliver is None
 
 
-_Batch: TypeAlias = list[_Waiting]
+@dataclass(slots=True, eq=False)
+class _Asked(Waiting):
+    """A call whose caller is a task: it may have been cancelled in this very turn of the loop, and not have run since."""
+
+    reply: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the task was cancelled, or has its reply."""
+        return self.reply.done()
+
+    def give(self, reply: Reply) -> None:
+        """Wake the task."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+_Batch: TypeAlias = list[Waiting]
 
 
 class Batches:
@@ -58,7 +87,7 @@ class Batches:
     ) -> None:
         self._handler = handler
         self._clock = clock
-        self._queue: FairQueue[_Waiting] = FairQueue(calls_max)
+        self._queue: FairQueue[Waiting] = FairQueue(calls_max)
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._runs: set[asyncio.Task[None]] = set()
@@ -75,19 +104,31 @@ class Batches:
 
     async def ask(self, call: Call) -> Reply:
         """Answer one call; its deadline is looked at before work begins, not during it."""
-        waiting = _Waiting(call, asyncio.get_running_loop().create_future())
-        peer = call.caller.peer
-        loser = self._queue.put(peer, waiting)
+        asked = _Asked(call, None)
+        self.submit(asked)
+        try:
+            return await asked.reply
+        except asyncio.CancelledError:
+            self._forget(asked)
+            raise
+
+    def submit(self, waiting: Waiting) -> None:
+        """Queue a call; its reply may be given before this returns, where there is no room for it."""
+        loser = self._queue.put(waiting.call.caller.peer, waiting)
         if loser is not None:
             self._rejected.add()
-            loser.reply.set_result(_FULL)
+            loser.give(_FULL)
         self._start()
-        try:
-            return await waiting.reply
-        except asyncio.CancelledError:
-            self._cancelled.add()
-            self._queue.remove(peer, waiting)
-            raise
+
+    def drop(self, waiting: Waiting) -> None:
+        """Forget a call whose caller has gone: it is not worked on if it has not begun."""
+        if waiting.deliver is not None:
+            waiting.deliver = None
+            self._forget(waiting)
+
+    def _forget(self, waiting: Waiting) -> None:
+        self._cancelled.add()
+        self._queue.remove(waiting.call.caller.peer, waiting)
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end; to be called when nobody waits for it any more."""
@@ -117,13 +158,13 @@ class Batches:
         batch: _Batch = []
         while self._queue and len(batch) < self._batch_max:
             waiting = self._queue.take()
-            if waiting.reply.done():
+            if waiting.is_gone:
                 continue
             if waiting.call.deadline > now:
                 batch.append(waiting)
             else:
                 self._expired.add()
-                waiting.reply.set_result(_LATE)
+                waiting.give(_LATE)
         return batch
 
     async def _work(self, batch: _Batch) -> None:
@@ -147,5 +188,4 @@ class Batches:
 
 def _give(batch: _Batch, replies: Sequence[Reply]) -> None:
     for waiting, reply in zip(batch, replies, strict=True):
-        if not waiting.reply.done():
-            waiting.reply.set_result(reply)
+        waiting.give(reply)

@@ -25,5 +25,5 @@ def main() -> None:
 for command in (run.run, serve.serve, check_config.check_config, check.check):
     main.add_command(command)
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - tests/e2e runs it as a process
     main(prog_name="weir")

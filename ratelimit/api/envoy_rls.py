@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from ratelimit.api import rls_messages
 from ratelimit.api.plans import Plans
-from ratelimit.config.source import Rules
 from ratelimit.errors import BadRequest, StoreError, StoreRefused
 from ratelimit.limiter import Ask, Limiter, Stats
 from ratelimit.plan import Plan, Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import LimiterSettings, ModeSettings
+from ratelimit.source import Rules
 from ratelimit.verdict import Verdict
 from serving.calls import Call, Failure, Reply, StatusCode
 from serving.clock import Clock

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from ratelimit.api.json_rls import JsonRls
-from ratelimit.config.source import Rules
+from ratelimit.source import Rules
 from serving.clock import Clock
 from serving.health import Health
 from serving.health_page import health_page

@@ -23,11 +23,11 @@ from grpc import aio
 
 from protos.interop.discovery.v1.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from ratelimit.config.resources import TYPE_URL, read_resources
-from ratelimit.config.source import Apply, News
 from ratelimit.config.subscription import Subscription
 from ratelimit.config.xds_channel import METHOD, headers, node_metadata, open_channel
 from ratelimit.errors import ConfigError
 from ratelimit.settings import ConfigSettings
+from ratelimit.source import Apply, News
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 CHANNEL = "ratelimit:local_cache_invalidation"
 
-_KINDS: dict[type[StoreError], str] = {StoreTimeout: "timeout", StoreUnavailable: "unavailable", StoreRefused: "refused"}
+_KINDS: dict[type[StoreError], str] = {
+    StoreTimeout: "timeout",
+    StoreUnavailable: "unavailable",
+    StoreRefused: "refused",
+}
 
 
 class _Server:

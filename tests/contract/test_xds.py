@@ -16,10 +16,10 @@ from protos.interop.ratelimit_config.v1.ratelimit_config_pb2 import (
     RateLimitPolicy,
     RateLimitUnit,
 )
-from ratelimit.config.source import News
 from ratelimit.config.xds import XdsSource
 from ratelimit.errors import ConfigError
 from ratelimit.settings import ConfigSettings
+from ratelimit.source import News
 from serving.settings import SettingsError
 from tests.fakes.ads_server import AdsServer, resource
 from tests.fakes.certificates import issue, make_ca

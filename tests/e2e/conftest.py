@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 import pytest
 
-from tests.fakes.envoy import Gateway
+from tests.fakes.envoy import PATIENT, Gateway
 from tests.fakes.processes import RatelimitProcess, RedisProcess
 from weir.demo.upstream import Upstream
 
@@ -42,18 +42,16 @@ class StartService(Protocol):
 
 @pytest.fixture
 async def start_service(tmp_path: Path) -> AsyncIterator[StartService]:
-    async with AsyncExitStack() as stack:
-        count = 0
+    services: list[RatelimitProcess] = []
 
-        async def start(rules: str, environment: Mapping[str, str] | None = None, port: int = 0) -> RatelimitProcess:
-            nonlocal count
-            count += 1
-            service = RatelimitProcess(tmp_path / f"service-{count}", rules, environment or {}, port)
-            stack.push_async_callback(service.stop)
-            await service.start()
-            return service
+    async def start(rules: str, environment: Mapping[str, str] | None = None, port: int = 0) -> RatelimitProcess:
+        service = RatelimitProcess(tmp_path / f"service-{len(services)}", rules, environment or {}, port)
+        services.append(service)
+        await service.start()
+        return service
 
-        yield start
+    yield start
+    await asyncio.gather(*(service.stop() for service in services))
 
 
 StartGateway = Callable[[str, Mapping[str, str]], Awaitable[Gateway]]
@@ -61,17 +59,17 @@ StartGateway = Callable[[str, Mapping[str, str]], Awaitable[Gateway]]
 
 @pytest.fixture
 async def start_gateway(tmp_path: Path, upstream: Upstream) -> AsyncIterator[StartGateway]:
-    async with AsyncExitStack() as stack:
+    gateways: list[Gateway] = []
 
-        async def start(configuration: str, places: Mapping[str, str]) -> Gateway:
-            folder = tmp_path / "envoy"
-            folder.mkdir()
-            gateway = Gateway(configuration, {"upstream:8000": upstream.address, **places}, folder)
-            stack.push_async_callback(gateway.stop)
-            await gateway.start()
-            return gateway
+    async def start(configuration: str, places: Mapping[str, str]) -> Gateway:
+        places = {**PATIENT, "upstream:8000": upstream.address, **places}
+        gateways.append(Gateway(configuration, places, tmp_path))
+        await gateways[-1].start()
+        return gateways[-1]
 
-        yield start
+    yield start
+    for gateway in gateways:
+        await gateway.stop()
 
 
 class Ask(Protocol):

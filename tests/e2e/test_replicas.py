@@ -64,7 +64,8 @@ async def test_a_rolling_restart_loses_no_request_and_needs_no_retry(
         # Longer than the interval of the health checks, 1 s, and their timeout.
         "DRAIN_DELAY": "2s",
     }
-    replicas = sorted([await start_service(RULES, environment) for _ in range(2)], key=lambda each: each.port)
+    replicas = await asyncio.gather(*(start_service(RULES, environment) for _ in range(2)))
+    replicas.sort(key=lambda each: each.port)
     places = {f"ratelimit-{number}:8081": each.target for number, each in enumerate(replicas, 1)}
     gateway = await start_gateway("replicas.yaml", places)
     await eventually(lambda: _is_health(gateway, [True, True]))

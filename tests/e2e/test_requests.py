@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from serving.clock import SystemClock
 from tests.e2e.conftest import Ask, StartGateway, StartService
 from tests.fakes.envoy import Gateway, eventually
@@ -17,6 +19,9 @@ descriptors:
     shadow_mode: true
     rate_limit: { unit: day, requests_per_unit: 1 }
 """
+
+# As in the file.
+IMPATIENT = {"0.02s": "0.02s"}
 
 # Envoy waits 20 ms; a machine that does other things too needs some more to notice.
 TIMEOUT_SEEN_SECONDS = 0.25
@@ -78,15 +83,13 @@ async def test_a_stalled_redis_costs_a_request_no_more_than_envoys_timeout(
 ) -> None:
     environment = {"BACKEND_TYPE": "redis", "REDIS_SOCKET_TYPE": "unix", "REDIS_URL": str(redis.path)}
     service = await start_service(RULES, environment)
-    gateway = await start_gateway("requests.yaml", {"ratelimit:8081": service.target})
-    before = (await ask(gateway)).status
+    gateway = await start_gateway("requests.yaml", {"ratelimit:8081": service.target, **IMPATIENT})
     redis.stall()
 
     waits = [await _timed(ask, gateway) for _ in range(5)]
     redis.go_on()
 
-    assert before == 200
-    assert min(waits) < TIMEOUT_SEEN_SECONDS
+    assert median(waits) < TIMEOUT_SEEN_SECONDS
     assert await gateway.stat("cluster.upstream.ratelimit.error") == 5
     await eventually(lambda: _is_refused(ask, gateway))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ratelimit.config.source import News, Rules
 from ratelimit.errors import ConfigError
 from ratelimit.settings import ConfigSettings
+from ratelimit.source import News, Rules
 from serving.metrics import Registry
 
 PATIENCE_SECONDS = 10.0

@@ -111,4 +111,3 @@ class TcpProxy:
                     pass
             writer.write(data)
             await writer.drain()
-

@@ -41,7 +41,7 @@ async def numbers(store: EdgeStore) -> set[int]:
 
 async def until(is_so: Callable[[], object]) -> None:
     async with asyncio.timeout(50):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.002)
 
 

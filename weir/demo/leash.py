@@ -33,5 +33,5 @@ def main(arguments: list[str]) -> int:
         return 127
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - every child is started by it
     sys.exit(main(sys.argv[1:]))

@@ -15,8 +15,7 @@ from rich.live import Live
 
 from weir.client import AskError, Client
 from weir.demo.board import Board, line, read_exchange
-from weir.demo.child import ChildError
-from weir.demo.envoy import Envoy
+from weir.demo.child import Child, ChildError
 from weir.demo.stack import Ports, Stack
 
 # How often windows that end by themselves are looked at, on a terminal.
@@ -92,11 +91,11 @@ async def _session(program: str, rules: Path, gateway_port: int, console: Consol
         stack = Stack(program, rules, Ports.pick(gateway_port), Path(folder))
         try:
             console.print("Starting the rate limit service and Envoy …", style="dim")
-            envoy = await stack.start()
+            await stack.start()
             console.print(guide(stack), soft_wrap=True)
             async with Client(stack.service) as client:
-                follower = follow(envoy, Board(client), console)
-                await race(envoy.stay(), stack.ratelimit.stay(), follower)
+                follower = follow(stack.envoy, Board(client), console)
+                await race(stack.envoy.stay(), stack.ratelimit.stay(), follower)
         finally:
             await stack.stop()
             console.print("Stopped.", style="dim")
@@ -114,16 +113,16 @@ async def race(*runners: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def follow(envoy: Envoy, board: Board, console: Console) -> None:
+async def follow(envoy: Child, board: Board, console: Console) -> None:
     """Print every exchange; on a terminal also keep a table of the budgets up to date."""
-    if not console.is_terminal:
+    if console.is_terminal:
+        with Live(console=console, get_renderable=board.table, refresh_per_second=4):
+            await race(print_exchanges(envoy, board, console), refresh(board))
+    else:
         await print_exchanges(envoy, board, console)
-        return
-    with Live(console=console, get_renderable=board.table, refresh_per_second=4):
-        await race(print_exchanges(envoy, board, console), refresh(board))
 
 
-async def print_exchanges(envoy: Envoy, board: Board, console: Console) -> None:
+async def print_exchanges(envoy: Child, board: Board, console: Console) -> None:
     """Print a line for each line of Envoy's access log, until Envoy ends."""
     while text := await envoy.output.readline():
         exchange = read_exchange(text)

@@ -22,19 +22,22 @@ HERE = Path(__file__).parent
 ENVOY_CONFIGURATION = (HERE / "envoy.yaml").resolve()
 RULES = (HERE / "rules" / "token-budgets.yaml").resolve().parent
 
+# Every 429 makes Envoy warn that it has no tokens to charge; here that is no news.
+ENVOY_OPTIONS = ["--log-level", "warning", "--component-log-level", "config:error"]
+# One worker is enough, and a person who tries things out wants to see them at once.
+ENVOY_OPTIONS += ["--concurrency", "1", "--file-flush-interval-msec", "50"]
+
 
 def pick_port(preferred: int) -> int:
     """Return the preferred port of loopback where it is free, else any that is."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            # As servers bind, so that a port in TIME_WAIT counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on 127.0.0.1")
+    with socket.socket() as probe:
+        # As servers bind, so that a port in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,12 @@ class Ports:
     http: int
     debug: int
     metrics: int
+    upstream: int
 
     @classmethod
     def pick(cls, gateway: int) -> Ports:
         """Prefer the ports that documents name."""
-        return cls(pick_port(gateway), pick_port(8081), pick_port(8080), pick_port(6070), pick_port(9090))
+        return cls(*(pick_port(preferred) for preferred in (gateway, 8081, 8080, 6070, 9090, 8000)))
 
 
 def environment(ports: Ports, rules: Path) -> dict[str, str]:
@@ -76,22 +80,29 @@ def environment(ports: Ports, rules: Path) -> dict[str, str]:
     }
 
 
+def places(ports: Ports) -> dict[str, str]:
+    """Return what stands here for the addresses in Envoy's configuration."""
+    return {
+        "0.0.0.0:10000": f"127.0.0.1:{ports.gateway}",
+        "ratelimit:8081": f"127.0.0.1:{ports.grpc}",
+        "upstream:8000": f"127.0.0.1:{ports.upstream}",
+    }
+
+
 class Stack:
     """The three of them."""
 
     def __init__(self, program: str, rules: Path, ports: Ports, folder: Path) -> None:
         self.ports = ports
         self.rules = rules
-        self.upstream = Upstream(pause_seconds=PAUSE_SECONDS)
+        self.upstream = Upstream(f"127.0.0.1:{ports.upstream}", pause_seconds=PAUSE_SECONDS)
         self.ratelimit = Child(
             "The rate limit service",
             [sys.executable, "-m", "ratelimit"],
             folder / "ratelimit.log",
             environment=environment(ports, rules),
         )
-        self._program = program
-        self._folder = folder
-        self.envoy: Envoy | None = None
+        self.envoy = Envoy(program, ENVOY_CONFIGURATION, places(ports), folder, options=ENVOY_OPTIONS, is_piped=True)
 
     @property
     def gateway(self) -> str:
@@ -103,8 +114,8 @@ class Stack:
         """The address of the rate limit service."""
         return f"127.0.0.1:{self.ports.grpc}"
 
-    async def start(self) -> Envoy:
-        """Start all, each when what it needs is ready; return Envoy.
+    async def start(self) -> None:
+        """Start all, each when what it needs is ready.
 
         Raises:
             ChildError: one of them did not start.
@@ -112,22 +123,11 @@ class Stack:
         await self.upstream.start()
         await self.ratelimit.start()
         await self.ratelimit.wait_until(self._is_healthy)
-        places = {
-            "0.0.0.0:10000": f"127.0.0.1:{self.ports.gateway}",
-            "ratelimit:8081": self.service,
-            "upstream:8000": self.upstream.address,
-        }
-        # Every 429 makes Envoy warn that it has no tokens to charge; here that is no news.
-        options = ["--log-level", "warning", "--component-log-level", "config:error"]
-        options += ["--concurrency", "1", "--file-flush-interval-msec", "50"]
-        self.envoy = Envoy(self._program, ENVOY_CONFIGURATION, places, self._folder, options=options, is_piped=True)
         await self.envoy.start()
-        return self.envoy
 
     async def stop(self) -> None:
         """Stop what runs: first what asks, then what is asked."""
-        if self.envoy is not None:
-            await self.envoy.stop()
+        await self.envoy.stop()
         await self.ratelimit.stop()
         await self.upstream.stop()
 

@@ -138,5 +138,5 @@ async def serve(address: str) -> None:
         await upstream.stop()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - tests/e2e runs it as a process
     asyncio.run(serve(sys.argv[1]))

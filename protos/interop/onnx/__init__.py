@@ -1,0 +1,1 @@
+"""Written for wire compatibility with ONNX."""

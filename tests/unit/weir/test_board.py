@@ -14,13 +14,19 @@ def answer(spent: int, amount: int | None = 100, entries: Entries = USER) -> Ans
 
 
 class Ledger:
-    """Answers as the service would: what was spent by whom, of 100."""
+    """Answers as the service would: what was spent by whom, of 100; models have no limit."""
 
     def __init__(self) -> None:
         self.spent: dict[Entries, int] = {}
 
     async def ask(self, _domain: str, descriptors: list[Entries], _hits: int = 0) -> Answers:
-        return Answers(is_over=False, answers=tuple(answer(self.spent.get(each, 0), 100, each) for each in descriptors))
+        return Answers(
+            is_over=False, answers=tuple(answer(self.spent.get(each, 0), _amount(each), each) for each in descriptors)
+        )
+
+
+def _amount(entries: Entries) -> int | None:
+    return None if entries[0][0] == "model" else 100
 
 
 def drawn(board: Board) -> str:
@@ -74,12 +80,13 @@ async def test_a_board_shows_who_spent_what_and_looks_again() -> None:
     board = Board(ledger)
     ledger.spent[USER] = 90
 
-    noted = await board.note(Exchange("alice", None, 90, 200))
+    noted = await board.note(Exchange("alice", "small", 90, 200))
     ledger.spent[USER] = 0
     before = drawn(board)
     await board.refresh()
 
-    assert noted == [answer(90)]
+    assert noted == [answer(90), answer(0, None, (("model", "small"),))]
+    assert "model" not in before
     assert "user=alice" in before
     assert "90 of 100 a minute" in before
     assert "near" in before

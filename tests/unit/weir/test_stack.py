@@ -27,7 +27,7 @@ def test_a_port_that_is_taken_is_replaced_by_a_free_one() -> None:
 
 
 def test_rules_are_found_where_the_service_is_told_to_look() -> None:
-    ports = Ports(1, 2, 3, 4, 5)
+    ports = Ports(1, 2, 3, 4, 5, 6)
 
     names = environment(ports, Path("/somewhere/rules"))
 

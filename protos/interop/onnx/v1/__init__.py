@@ -1,0 +1,1 @@
+"""The parts of ONNX's schema that an export writes."""
