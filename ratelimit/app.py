@@ -31,6 +31,7 @@ from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from serving.calls import Method
 from serving.clock import Clock, SystemClock
+from serving.digests import shower
 from serving.grpc_server import GrpcServer
 from serving.health import Health
 from serving.health_service import health_handler
@@ -45,9 +46,6 @@ from serving.sinks import Telemetry
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 HEALTH_NAME = "ratelimit"
 
-# Health watches that may be open at a time: one for each replica of a gateway, and room.
-WATCHES_MAX = 1_000
-
 _log = logging.getLogger(__name__)
 
 
@@ -61,11 +59,11 @@ class Service:
         self.health = Health()
         self.stats = StatsTable(
             series_max=settings.stats.stats_series_max,
-            domains_max=settings.stats.stats_series_max // 10,
+            domains_max=settings.stats.stats_domains_max,
             ttl_seconds=settings.stats.stats_series_ttl,
         )
         self.registry.add_source(lambda: self.stats.samples(clock.steady()))
-        self.rules = Rules(settings.config, self.registry)
+        self.rules = Rules(settings.config, self.registry, shower(settings.log))
         self.store = make_store(settings, self.registry, clock)
         self.source = make_source(settings, self.rules)
         self.rls = self._rls()
@@ -121,7 +119,7 @@ class Service:
             self.clock,
             self.registry,
             handlers=[
-                health_handler(self.health, HEALTH_NAME, watches_max=WATCHES_MAX),
+                health_handler(self.health, HEALTH_NAME, watches_max=self.settings.grpc.grpc_health_watches_max),
                 reflection_handler(described),
             ],
             grace_seconds=self.settings.lifecycle.drain_grace,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Descriptor, Entry, Request
 from ratelimit.limits import Limit
-from ratelimit.rules import Domain, Rule, RuleSet, joined
+from ratelimit.rules import Domain, Rule, RuleSet
 from ratelimit.specs import Where
 from ratelimit.store import COUNT_MAX
 
@@ -76,7 +76,7 @@ class Planner:
 
     def _override(self, domain: Domain, descriptor: Descriptor, limit: Limit) -> Step:
         """Plan a limit that the request carries: no rule's modes, metrics under the request's own values."""
-        stats_key = ".".join([domain.name, *(joined(*entry) for entry in descriptor.entries)])
+        stats_key = domain.override_key(descriptor.entries)
         rule = Rule(limit, stats_key, Where("request"))
         return self._counting(rule, self._stem(domain.name, descriptor.entries), stats_key, descriptor)
 

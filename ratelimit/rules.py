@@ -13,12 +13,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ratelimit.descriptor import Entry
 from ratelimit.limits import Limit
 from ratelimit.specs import JsonValue, Where
+
+Show: TypeAlias = Callable[[str], str]
+
+
+def plainly(value: str) -> str:
+    """Show a value as it is."""
+    return value
 
 
 # Compared by identity: one object is one node of one loaded tree.
@@ -29,7 +37,7 @@ class Rule:
     limit: Limit | None
     """None: `unlimited`."""
     path: str
-    """Composite keys of the configured nodes, joined by dots, the domain first."""
+    """Composite keys of the configured nodes as they are shown, joined by dots, the domain first."""
     where: Where
     shadow_mode: bool = False
     quota_mode: bool = False
@@ -44,6 +52,8 @@ class Node:
 
     composite: str
     rule: Rule | None = None
+    shown: str = ""
+    """The composite key as metrics and pages have it."""
     children: dict[str, Node] = field(default_factory=dict)
     patterns: list[Pattern] = field(default_factory=list)
     shared_value: str = ""
@@ -104,9 +114,11 @@ class Match:
 class Domain:
     """All rules of one domain."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, show: Show = plainly) -> None:
         self.name = name
         self.root = Node(name)
+        self._show = show
+        """What stands for a value in metrics and pages."""
 
     def match(self, entries: Sequence[Entry]) -> Match | None:
         """Return the rule at the last entry, or None."""
@@ -124,11 +136,18 @@ class Domain:
 
     def _stats_key(self, path: Sequence[Node], counted: Sequence[Entry]) -> str:
         if path[-1].detailed_metric:
-            return ".".join([self.name, *(f"{key}_{value}" for key, value in counted)])
+            return ".".join([self.name, *(f"{key}_{self._show(value)}" for key, value in counted)])
         steps = zip(path, counted, strict=True)
         return ".".join(
-            [self.name, *(joined(*entry) if step.value_to_metric else step.composite for step, entry in steps)]
+            [self.name, *(self._joined(*entry) if step.value_to_metric else step.shown for step, entry in steps)]
         )
+
+    def override_key(self, entries: Sequence[Entry]) -> str:
+        """Return the stats key of a limit that the request carries: its own values."""
+        return ".".join([self.name, *(self._joined(*entry) for entry in entries)])
+
+    def _joined(self, key: str, value: str) -> str:
+        return joined(key, self._show(value) if value else "")
 
     def rules(self) -> list[Rule]:
         """List every rule, in the order of the files."""

@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 from ratelimit import tree
 from ratelimit.errors import ConfigError, Problem
-from ratelimit.rules import RuleSet
+from ratelimit.rules import RuleSet, Show, plainly
 from ratelimit.settings import ConfigSettings, ModeSettings
 from ratelimit.specs import DescriptorSpec, DomainSpec
 from serving.metrics import Registry
@@ -45,7 +45,7 @@ class RuleSource(Protocol):
 class Rules:
     """Holds the last good set of rules."""
 
-    def __init__(self, settings: ConfigSettings, registry: Registry) -> None:
+    def __init__(self, settings: ConfigSettings, registry: Registry, show: Show = plainly) -> None:
         self.current: RuleSet | None = None
         """None until a set was accepted."""
         self.generation = 0
@@ -53,6 +53,7 @@ class Rules:
         self.modes = ModeSettings()
         """Read again from the environment with every accepted set."""
         self._settings = settings
+        self._show = show
         self._accepted = registry.counter("ratelimit.service.config_load_success")
         self._refused = registry.counter("ratelimit.service.config_load_error")
         self._subscribers: list[Callable[[], None]] = []
@@ -85,7 +86,7 @@ class Rules:
             raise ConfigError(
                 [Problem(news[0].where.file, 0, f"more than {most} descriptors in all (CONFIG_RULES_MAX)")]
             )
-        rules = tree.build(news, merge=self._settings.merge_domain_config)
+        rules = tree.build(news, merge=self._settings.merge_domain_config, show=self._show)
         try:
             return rules, read(ModeSettings)
         except SettingsError as error:

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Sequence
 
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.limits import Limit, Unit
-from ratelimit.rules import Domain, Node, Rule, RuleSet, joined, pattern
+from ratelimit.rules import Domain, Node, Rule, RuleSet, Show, joined, pattern, plainly
 from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
 
 
-def build(specs: Iterable[DomainSpec], *, merge: bool = False) -> RuleSet:
+def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly) -> RuleSet:
     """Return the rules of all specs as one unit.
 
-    `merge` lets several specs add to one domain; their nodes must still differ.
+    `merge` lets several specs add to one domain; their nodes must still differ. `show` says what
+    stands for a value in metrics, pages and problems.
 
     Raises:
         ConfigError: something is wrong; it carries every problem of every spec.
     """
-    builder = _built(specs, merge=merge)
+    builder = _built(specs, merge=merge, show=show)
     if builder.problems:
         raise ConfigError(builder.problems)
     return RuleSet(builder.domains)
@@ -26,11 +27,11 @@ def build(specs: Iterable[DomainSpec], *, merge: bool = False) -> RuleSet:
 
 def problems(specs: Iterable[DomainSpec], *, merge: bool = False) -> list[Problem]:
     """Return everything that is wrong with specs."""
-    return _built(specs, merge=merge).problems
+    return _built(specs, merge=merge, show=plainly).problems
 
 
-def _built(specs: Iterable[DomainSpec], *, merge: bool) -> Builder:
-    builder = Builder(merge=merge)
+def _built(specs: Iterable[DomainSpec], *, merge: bool, show: Show) -> Builder:
+    builder = Builder(merge=merge, show=show)
     for spec in specs:
         builder.add(spec)
     return builder
@@ -42,10 +43,11 @@ class Builder:
     What a problem keeps out of the tree is still looked through, in a tree of its own.
     """
 
-    def __init__(self, *, merge: bool) -> None:
+    def __init__(self, *, merge: bool, show: Show) -> None:
         self.domains: dict[str, Domain] = {}
         self.problems: list[Problem] = []
         self._merge = merge
+        self._show = show
 
     def add(self, spec: DomainSpec) -> None:
         """Add one domain."""
@@ -58,14 +60,15 @@ class Builder:
         elif spec.domain in self.domains and not self._merge:
             self._blame(spec.where, f"duplicate domain '{spec.domain}' in config file")
         else:
-            return self.domains.setdefault(spec.domain, Domain(spec.domain))
-        return Domain(spec.domain)
+            return self.domains.setdefault(spec.domain, Domain(spec.domain, self._show))
+        return Domain(spec.domain, self._show)
 
     def _grow(self, parent: Node, path: str, specs: Sequence[DescriptorSpec]) -> None:
         for spec in specs:
             composite = joined(spec.key, spec.value)
-            below = f"{path}.{composite}"
-            node = self._node(spec, composite, below)
+            shown = joined(spec.key, self._show(spec.value) if spec.value else "")
+            below = f"{path}.{shown}"
+            node = self._node(spec, shown, below)
             if not spec.key:
                 self._blame(spec.where, "descriptor has empty key")
             elif composite in parent.children:
@@ -79,15 +82,16 @@ class Builder:
         if "*" in node.composite:
             parent.patterns.append(pattern(node))
 
-    def _node(self, spec: DescriptorSpec, composite: str, path: str) -> Node:
+    def _node(self, spec: DescriptorSpec, shown: str, path: str) -> Node:
         if spec.share_threshold and "*" not in spec.value:
             self._blame(
                 spec.where,
-                f"share_threshold can only be used with wildcard values (containing '*'), but found key '{composite}'",
+                f"share_threshold can only be used with wildcard values (containing '*'), but found key '{shown}'",
             )
         return Node(
-            composite,
+            joined(spec.key, spec.value),
             self._rule(spec, spec.rate_limit, path) if spec.rate_limit else None,
+            shown,
             shared_value=spec.value if spec.share_threshold else "",
             detailed_metric=spec.detailed_metric,
             value_to_metric=spec.value_to_metric,

@@ -137,7 +137,10 @@ class LogSettings(Group):
     log_denials_per_second: float = 1.0
     """Denials logged a second at most (rule, file, line); how many were left out is logged with the next. 0: none."""
     hash_values: bool = False
-    """Replace values of descriptors by a short hash in logs, metrics and debug pages."""
+    """Replace values of descriptors by a short hash in logs, metrics and debug pages, for values that are secrets
+    (API keys) or personal. The same value has the same hash everywhere."""
+    hash_values_key: SecretStr = SecretStr("")
+    """Key of those hashes: without it, who guesses a value can find it. Give all replicas the same. Never logged."""
 
 
 class StatsSettings(Group):
