@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ratelimit.config.files import FileBounds, Listing, list_files, read_files
-from ratelimit.config.watch import Watch
 from ratelimit.errors import ConfigError
 from ratelimit.settings import ConfigSettings
 from ratelimit.source import Apply, News
+from serving.watch import Watch
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ratelimit import tree
 from ratelimit.config import grammar
-from ratelimit.config.nodes import Bounds
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.settings import ConfigSettings
 from ratelimit.specs import DomainSpec
+from serving.yaml_nodes import Bounds
 
 # Kubernetes writes a mounted ConfigMap into `..<time>/`, and links `..data` to it and every file through `..data`:
 # with these names every rule would be there twice.

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ratelimit.config.nodes import Bounds, DocumentError, Items, Node, Pairs, Scalar, compose
-from ratelimit.config.scalars import TagError, Value, key_text, kind, resolve
 from ratelimit.errors import Problem
 from ratelimit.specs import DescriptorSpec, DomainSpec, JsonValue, LimitSpec, Where
+from serving.yaml_nodes import Bounds, DocumentError, Items, Node, Pairs, Scalar, compose
+from serving.yaml_scalars import TagError, Value, key_text, kind, resolve
 
 NAMES = frozenset(
     {

@@ -5,8 +5,8 @@ from textwrap import dedent
 import pytest
 
 from ratelimit.config.grammar import read
-from ratelimit.config.nodes import Bounds
 from ratelimit.specs import DescriptorSpec, DomainSpec, JsonValue, LimitSpec, Where
+from serving.yaml_nodes import Bounds
 
 BOUNDS = Bounds(nodes_max=10_000, depth_max=50)
 
