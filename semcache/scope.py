@@ -9,7 +9,9 @@
    it are in the tests and must never change without `VERSION`.
 3. The epoch is not in it. It is a field of the entry and a condition of every search, so that the exact lookup and
    the epoch can be asked for at the same time, and storing again replaces what an invalidation left behind.
-4. Fields that callers give are data, never joined by a separator: no two different scopes have one spelling.
+4. Neither is the embedding model: each has a store of its own, so entries of two are never neighbours, and a change of
+   models takes entries over under the ids they have.
+5. Fields that callers give are data, never joined by a separator: no two different scopes have one spelling.
 """
 
 from __future__ import annotations
@@ -39,8 +41,6 @@ class Scope:
     """Everything that must be equal for an answer to be shared."""
 
     namespace: str
-    embedding_model: str
-    """`ModelIdentity.slug`: entries of two models are never neighbours."""
     tenant: str | None = None
     user: str | None = None
     api_schema: str | None = None

@@ -14,7 +14,6 @@ from semcache.scope import Json, Scope, canonical_json, entry_id
 
 FULL = Scope(
     namespace="support",
-    embedding_model="all-minilm-l6-v2-int8-0123456789ab",
     tenant="acme",
     user="u-1",
     api_schema="openai.chat",
@@ -101,22 +100,21 @@ def test_the_order_of_keys_does_not_matter(value: dict[str, int], random: object
 
 
 def test_fingerprints_stay_what_they_are() -> None:
-    assert [Scope("support", "m").id, FULL.id] == [
-        "b78372d7e79a92920a7c0be749bb65b4",
-        "4492fdf9077e9be589f8e783c04e0e6d",
+    assert [Scope("support").id, FULL.id] == [
+        "1b578d463b349032381e88e4f69cd5ad",
+        "5c4bc815fff93cbf9d538c9c512227c8",
     ]
 
 
 def test_entry_ids_stay_what_they_are() -> None:
     first = entry_id(FULL.id, "How do I reset my password?")
 
-    assert first == "1d4274af-2820-57a1-9b9a-a4ba4ce1493c"
+    assert first == "6240c92b-8b13-50f9-89a2-0c466ad9c66c"
     assert (str(uuid.UUID(first)), uuid.UUID(first).version) == (first, 5)
 
 
 OTHER = {
     "namespace": "sales",
-    "embedding_model": "m2",
     "tenant": "globex",
     "user": "u-2",
     "api_schema": "anthropic.messages",
@@ -140,7 +138,7 @@ def test_any_single_field_that_differs_is_another_scope(field: str) -> None:
     assert replace(FULL, **{field: OTHER[field]}).id != FULL.id
 
 
-OPTIONAL = sorted(OTHER.keys() - {"namespace", "embedding_model", "extra"})
+OPTIONAL = sorted(OTHER.keys() - {"namespace", "extra"})
 
 
 @pytest.mark.parametrize("field", OPTIONAL)
@@ -150,20 +148,20 @@ def test_absent_is_not_empty(field: str) -> None:
 
 @given(st.lists(st.sampled_from(OPTIONAL), min_size=2, max_size=2, unique=True), st.text(min_size=1))
 def test_a_value_in_one_field_is_not_the_value_in_another(names: list[str], value: str) -> None:
-    bare = Scope("support", "m")
+    bare = Scope("support")
 
     assert replace(bare, **{names[0]: value}).id != replace(bare, **{names[1]: value}).id
 
 
 @given(st.text(), st.text(), st.text())
 def test_fields_are_not_joined(one: str, two: str, three: str) -> None:
-    left, right = Scope(one, "m", tenant=two + three), Scope(one + two, "m", tenant=three)
+    left, right = Scope(one, tenant=two + three), Scope(one + two, tenant=three)
 
     assert (left.id == right.id) is (two == "")
 
 
 @given(st.text(), st.text())
 def test_prompts_and_scopes_make_ids_of_their_own(one: str, two: str) -> None:
-    ids = {entry_id(scope, prompt) for scope in (FULL.id, Scope("n", "m").id) for prompt in (one, two)}
+    ids = {entry_id(scope, prompt) for scope in (FULL.id, Scope("n").id) for prompt in (one, two)}
 
     assert len(ids) == 2 * len({one, two})
