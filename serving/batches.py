@@ -9,17 +9,18 @@
 3. The queue is bounded and fair between connections; who has to leave gets RESOURCE_EXHAUSTED.
 4. A run belongs to all its calls: a caller that gives up does not cancel it. A handler that raises
    or miscounts its replies fails that batch with INTERNAL and nothing else.
+5. A reply that is a future is its call's alone: the run goes on without it, and a caller that gives up cancels it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from serving.calls import Call, Failure, Handler, Reply, StatusCode
+from serving.calls import Call, Failure, Handler, Later, Reply, StatusCode
 from serving.clock import Clock
 from serving.fair_queue import FairQueue
 from serving.metrics import Registry
@@ -29,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 _FULL = Failure(StatusCode.RESOURCE_EXHAUSTED, "too many calls are waiting")
 _LATE = Failure(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded before the call was looked at")
 _BROKEN = Failure(StatusCode.INTERNAL, "internal error")
+_GONE = Failure(StatusCode.CANCELLED, "no longer waited for")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +40,8 @@ class Waiting:
     call: Call
     deliver: Callable[[Reply], None] | None
     """Called once, with the reply; None from then on, or where the caller has gone."""
+    later: Later | None = field(default=None, kw_only=True)
+    """A reply that is still waited for."""
 
     def give(self, reply: Reply) -> None:
         """Deliver a reply, if somebody still waits for it."""
@@ -91,6 +95,7 @@ class Batches:
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._runs: set[asyncio.Task[None]] = set()
+        self._later: set[Waiting] = set()
         self._is_starting = False
         labels = {"method": method} if method else {}
         self._rejected = registry.counter("weir.calls.rejected", **labels)
@@ -128,13 +133,16 @@ class Batches:
 
     def _forget(self, waiting: Waiting) -> None:
         self._cancelled.add()
+        if waiting.later is not None:
+            waiting.later.cancel()
         self._queue.remove(waiting.call.caller.peer, waiting)
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end; to be called when nobody waits for it any more."""
-        for run in self._runs:
-            run.cancel()
-        await asyncio.gather(*self._runs, return_exceptions=True)
+        left: list[asyncio.Future[Any]] = [*self._runs, *(each.later for each in self._later if each.later is not None)]
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _start(self) -> None:
         # One at a time: a second run is begun by the first, if that leaves calls behind.
@@ -176,16 +184,34 @@ class Batches:
                 raise ValueError(f"{len(replies)} replies to {len(batch)} calls")  # noqa: TRY301 - one place answers both
         except (Exception, asyncio.CancelledError):
             self._failed.add(len(batch))
-            _give(batch, [_BROKEN] * len(batch))
+            for waiting in batch:
+                waiting.give(_BROKEN)
             # A handler may be cancelled from within, which is its own failure; the run, only by a loop that ends.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             _LOG.exception("a handler failed a batch of %d calls", len(batch))
         else:
-            _give(batch, replies)
+            for waiting, reply in zip(batch, replies, strict=True):
+                if isinstance(reply, asyncio.Future):
+                    self._wait_for(waiting, reply)
+                else:
+                    waiting.give(reply)
 
+    def _wait_for(self, waiting: Waiting, later: Later) -> None:
+        waiting.later = later
+        self._later.add(waiting)
+        later.add_done_callback(lambda _: self._end(waiting, later))
+        if waiting.is_gone:
+            later.cancel()
 
-def _give(batch: _Batch, replies: Sequence[Reply]) -> None:
-    for waiting, reply in zip(batch, replies, strict=True):
-        waiting.give(reply)
+    def _end(self, waiting: Waiting, later: Later) -> None:
+        self._later.discard(waiting)
+        if later.cancelled():
+            waiting.give(_GONE)
+        elif (error := later.exception()) is not None:
+            self._failed.add()
+            _LOG.error("a handler failed a call that it answers later", exc_info=error)
+            waiting.give(_BROKEN)
+        else:
+            waiting.give(later.result())

@@ -6,12 +6,15 @@
    failure. Nothing behind a handler knows which transport called it.
 2. A handler gets whatever has arrived and answers all of it, in order and as many. It never
    raises for one bad call: that call's reply is a `Failure`, the others are unhurt.
-3. Work that can no longer reach its caller is not done: a handler may answer a call whose
+3. A call that has to wait for somebody else is answered later: its reply is a future, and the batch is not held
+   by it. Whoever makes one bounds it, and ends with its cancellation: its caller has gone.
+4. Work that can no longer reach its caller is not done: a handler may answer a call whose
    `deadline` has passed with DEADLINE_EXCEEDED at once.
 """
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -67,7 +70,11 @@ class Failure:
 
 
 Reply: TypeAlias = bytes | Failure
-Handler: TypeAlias = Callable[[Sequence[Call]], Awaitable[Sequence[Reply]]]
+Later: TypeAlias = Future[Reply]
+"""A reply that is still waited for."""
+PromptHandler: TypeAlias = Callable[[Sequence[Call]], Awaitable[Sequence[Reply]]]
+"""One that answers all of its calls at once."""
+Handler: TypeAlias = Callable[[Sequence[Call]], Awaitable[Sequence[Reply | Later]]]
 
 
 @dataclass(frozen=True, slots=True)

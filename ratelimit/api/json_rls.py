@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api.envoy_rls import NO_DESCRIPTORS, NO_DOMAIN
-from serving.calls import Call, Caller, Failure, Handler, StatusCode
+from serving.calls import Call, Caller, Failure, PromptHandler, StatusCode
 
 _BAD_REQUEST = {NO_DOMAIN, NO_DESCRIPTORS}
 
@@ -33,7 +33,7 @@ BAD_REQUEST = HttpAnswer(400, "Bad Request")
 class JsonRls:
     """Translates; the answer is the handler's own."""
 
-    def __init__(self, handler: Handler, *, errors_as_400: bool) -> None:
+    def __init__(self, handler: PromptHandler, *, errors_as_400: bool) -> None:
         self._handler = handler
         self._errors_as_400 = errors_as_400
 

@@ -261,3 +261,66 @@ async def test_batches_and_their_calls_are_counted_by_method() -> None:
     samples = {sample.name: (sample.value, sample.labels) for sample in registry.samples()}
     assert samples["weir.batch.calls"] == (2, {"method": "ShouldRateLimit"})
     assert samples["weir.batch.total"] == (1, {"method": "ShouldRateLimit"})
+
+
+class Postponing:
+    """A handler whose replies come when they are made to."""
+
+    def __init__(self) -> None:
+        self.replies: list[asyncio.Future[Reply]] = []
+
+    async def __call__(self, calls: Sequence[Call]) -> Sequence[asyncio.Future[Reply]]:
+        made = [asyncio.get_running_loop().create_future() for _ in calls]
+        self.replies += made
+        return made
+
+
+async def test_a_reply_that_comes_later_does_not_hold_the_others() -> None:
+    handler = Postponing()
+    batches, _ = _batches(handler)
+    first, second = (asyncio.create_task(batches.ask(_call(message))) for message in (b"1", b"2"))
+    await _turns()
+
+    handler.replies[1].set_result(b"second")
+
+    assert await second == b"second"
+    assert not first.done()
+    handler.replies[0].set_result(b"first")
+    assert await first == b"first"
+
+
+async def test_a_caller_that_gives_up_cancels_what_it_waited_for() -> None:
+    handler = Postponing()
+    batches, registry = _batches(handler)
+    asking = asyncio.create_task(batches.ask(_call(b"1")))
+    await _turns()
+
+    asking.cancel()
+    await _turns()
+
+    assert handler.replies[0].cancelled()
+    assert _values(registry)["calls.cancelled"] == 1
+
+
+async def test_a_later_reply_that_fails_fails_its_call_alone(caplog: pytest.LogCaptureFixture) -> None:
+    handler = Postponing()
+    batches, registry = _batches(handler)
+    asking = asyncio.create_task(batches.ask(_call(b"1")))
+    await _turns()
+
+    handler.replies[0].set_exception(ValueError("broken"))
+
+    assert await asking == Failure(StatusCode.INTERNAL, "internal error")
+    assert _values(registry)["calls.failed"] == 1
+    assert "answers later" in caplog.text
+
+
+async def test_stopping_ends_what_is_answered_later() -> None:
+    handler = Postponing()
+    batches, _ = _batches(handler)
+    asking = asyncio.create_task(batches.ask(_call(b"1")))
+    await _turns()
+
+    await batches.stop()
+
+    assert await asking == Failure(StatusCode.CANCELLED, "no longer waited for")
