@@ -7,6 +7,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+
 from semcache.verifier.features import FEATURES
 from semcache.verifier.trees import Split
 
