@@ -38,7 +38,7 @@ docs: $(VENV)/.ready ## Write what is generated from the code
 protos: $(VENV)/.ready ## Compile protos/ again
 	$(BIN)/python hatch_build.py
 
-clean:
+clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find protos -name '*.proto')

@@ -180,8 +180,11 @@ class Settings:
     health: HealthSettings
 
 
-class _PerSecondSwitch(Group):
+class PerSecondSwitch(Group):
+    """The second Redis."""
+
     redis_persecond: bool = False
+    """Count limits per second in a Redis of their own, set up by the REDIS_PERSECOND_ names."""
 
 
 def load() -> Settings:
@@ -198,7 +201,7 @@ def load() -> Settings:
         stats=read(StatsSettings),
         tracing=read(TracingSettings),
         redis=read(RedisSettings),
-        redis_per_second=read(PerSecondRedisSettings) if read(_PerSecondSwitch).redis_persecond else None,
+        redis_per_second=read(PerSecondRedisSettings) if read(PerSecondSwitch).redis_persecond else None,
         config=read(ConfigSettings),
         limiter=read(LimiterSettings),
         health=read(HealthSettings),

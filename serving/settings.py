@@ -183,7 +183,10 @@ class StatsSettings(Group):
 
 
 class MogrifierSettings(Group):
-    """One rule that rewrites names for dogstatsd; its variables start with DOG_STATSD_MOGRIFIER_<NAME>_."""
+    """One rule that rewrites names for dogstatsd."""
+
+    # A template: each rule is read under its own name.
+    model_config = SettingsConfigDict(env_prefix="DOG_STATSD_MOGRIFIER_<NAME>_")
 
     pattern: str = ""
     """Regular expression, looked for anywhere in the dotted name; the first rule that fits is used."""

@@ -1,3 +1,5 @@
+"""Rules over ADS. One file: each test drives the same management server through one more of its moods."""
+
 from __future__ import annotations
 
 import asyncio

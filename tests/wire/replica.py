@@ -17,6 +17,7 @@ from tests.wire.transports import TRANSPORTS, build
 
 
 async def work(calls: Sequence[Call]) -> Sequence[Reply]:
+    # The work itself, as long as the call asks.
     await asyncio.sleep(max(int(call.message) for call in calls) / 1000)
     return [b"done"] * len(calls)
 
