@@ -224,6 +224,8 @@ def main() -> int:
     try:
         settings = service_settings.load()
         configure(settings.log)
+        for remark in service_settings.environment_remarks():
+            _log.warning(remark)
         uvloop.run(serve(settings))
     except (SettingsError, OSError) as error:
         print(f"ratelimit: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
+from serving.environment import names_of, remarks
 from serving.settings import (
     Group,
     GrpcSettings,
@@ -187,6 +189,20 @@ class PerSecondSwitch(Group):
     """Count limits per second in a Redis of their own, set up by the REDIS_PERSECOND_ names."""
 
 
+GROUPS: tuple[type[Group], ...] = (
+    HttpSettings, GrpcSettings, LifecycleSettings, LogSettings, StatsSettings, TracingSettings, RedisSettings,
+    PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, HealthSettings,
+)  # fmt: skip
+"""Every group that the service reads."""
+
+# Not GRPC_ and OTEL_: libraries read names of their own there.
+_OUR_PREFIXES = (
+    "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
+    "STATS_", "TRACING_", "XDS_CLIENT_",
+)  # fmt: skip
+_ABSENT = {"MEMCACHE_": "there is no memcache"}
+
+
 def load() -> Settings:
     """Read the environment.
 
@@ -206,3 +222,8 @@ def load() -> Settings:
         limiter=read(LimiterSettings),
         health=read(HealthSettings),
     )
+
+
+def environment_remarks() -> list[str]:
+    """List names in the environment that do nothing, or look misspelt."""
+    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent=_ABSENT)
