@@ -79,6 +79,8 @@ class QdrantSettings(Group):
     """File of the CA of the server's certificate; empty: the system's."""
     timeout: Seconds = 2.0
     """Bound on every call; a lookup's own deadline cuts it shorter."""
+    admin_timeout: Seconds = 30.0
+    """Bound on making a collection and its indexes, removing one, and moving an alias: a cluster agrees on each first."""
     collection_prefix: str = "weir_"
     """Put before the names of collections and aliases."""
     shard_number: int = Field(default=1, ge=1)
@@ -88,7 +90,7 @@ class QdrantSettings(Group):
     write_consistency_factor: int = Field(default=1, ge=1)
     """Copies that must have a write before it counts."""
     query_entries_max: int = Field(default=1_000, ge=1)
-    """Strict mode: most entries that any one query may ask for."""
+    """Strict mode: most entries that any one query may ask for; longer scans and removals go in pieces of this size."""
     calls_max: int = Field(default=256, ge=1)
     """Calls that may be under way; beyond it they fail at once."""
 

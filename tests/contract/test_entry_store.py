@@ -1,4 +1,4 @@
-"""What every entry store does: the fake, Qdrant Edge, the Qdrant client in process, and a server at QDRANT_URL."""
+"""What every entry store does: the fake, Qdrant Edge, Qdrant's client in process and over gRPC, a server at QDRANT_URL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from semcache.embedder import ModelIdentity
 from semcache.entry import EntryId, Record, State
@@ -19,6 +20,7 @@ from semcache.store import EntryStore, EntryStores, Question, Selector
 from semcache.stores.edge.root import EdgeStores
 from semcache.stores.qdrant.root import QdrantStores
 from tests.fakes.entries import MODEL, NOW, OTHER_SCOPE, SCOPE, angle, entry, row
+from tests.fakes.qdrant_server import QdrantServer
 from tests.fakes.store import FakeStores
 
 # What the client says of its in-process form, where indexes, strict mode and quantisation do nothing.
@@ -28,7 +30,7 @@ pytestmark = [
 ]
 
 SERVER = os.environ.get("QDRANT_URL", "")
-KINDS = ["fake", "edge", "qdrant-in-process", *(["qdrant-server"] if SERVER else [])]
+KINDS = ["fake", "edge", "qdrant-in-process", "qdrant-over-grpc", *(["qdrant-server"] if SERVER else [])]
 
 
 def make_stores(kind: str, folder: Path) -> EntryStores:
@@ -37,19 +39,29 @@ def make_stores(kind: str, folder: Path) -> EntryStores:
     if kind == "edge":
         return EdgeStores(EdgeSettings(folder=str(folder / "edge")))
     if kind == "qdrant-in-process":
-        return QdrantStores(QdrantSettings(url=":memory:"))  # type: ignore[arg-type] # pydantic makes it secret
+        return QdrantStores(QdrantSettings(url=SecretStr(":memory:")))
     return QdrantStores(QdrantSettings(collection_prefix=f"test_{uuid.uuid4().hex}_", timeout=30.0))
+
+
+def over_grpc(server: QdrantServer) -> QdrantSettings:
+    # Few entries a query, so that what is longer goes in pieces.
+    return QdrantSettings(url=SecretStr("http://127.0.0.1:6333"), grpc_port=server.port, query_entries_max=7)
 
 
 @pytest.fixture(params=KINDS)
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EntryStores]:
-    stores = make_stores(request.param, tmp_path)
+    server = QdrantServer() if request.param == "qdrant-over-grpc" else None
+    if server is not None:
+        await server.start()
+    stores = QdrantStores(over_grpc(server)) if server else make_stores(request.param, tmp_path)
     await stores.start()
     yield stores
     if request.param == "qdrant-server":
         assert isinstance(stores, QdrantStores)
         await stores.erase()
     await stores.stop()
+    if server is not None:
+        await server.stop()
 
 
 @pytest.fixture

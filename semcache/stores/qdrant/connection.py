@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Awaitable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import grpc
 from qdrant_client import AsyncQdrantClient
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from semcache.errors import ConfigError, StoreError, StoreRefused, StoreTimeout, StoreUnavailable
@@ -56,8 +58,8 @@ class Connection:
         url = self._settings.url.get_secret_value()
         self._client = AsyncQdrantClient(location=IN_PROCESS) if url == IN_PROCESS else self._remote(url)
 
-    async def run(self, call: Awaitable[T]) -> T:
-        """Await one call of the client.
+    async def run(self, call: Awaitable[T], timeout_seconds: float | None = None) -> T:
+        """Await one call of the client, as long as a lookup may wait or as long as it is told.
 
         Raises:
             StoreTimeout: no answer in time.
@@ -69,9 +71,9 @@ class Connection:
             raise StoreUnavailable(f"{self._settings.calls_max} calls to Qdrant are under way")
         self._under_way += 1
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(timeout_seconds or self._settings.timeout):
                 answer = await call
-        except (TimeoutError, ApiException, grpc.RpcError, ValueError) as error:
+        except (TimeoutError, ApiException, QdrantException, grpc.RpcError, RuntimeError, ValueError) as error:
             blamed = blame(error)
             self.is_healthy = isinstance(blamed, StoreRefused)
             raise blamed from None
@@ -101,7 +103,8 @@ class Connection:
             url=url,
             grpc_port=settings.grpc_port,
             prefer_grpc=settings.use_grpc,
-            timeout=max(1, int(settings.timeout)),
+            # Its own bound, in whole seconds, lies above ours, which ends a call in time.
+            timeout=math.ceil(settings.timeout) + 1,
             headers={"api-key": key} if key else None,
             check_compatibility=False,
             **authority,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,14 @@ from semcache.embedder import ModelIdentity
 from semcache.errors import StoreError, StoreRefused
 from semcache.settings import QdrantSettings
 from semcache.stores.qdrant.connection import Connection
-from semcache.stores.qdrant.schema import EPOCH_DIMENSIONS, INDEXES, collection, epoch_collection
+from semcache.stores.qdrant.schema import (
+    EPOCH_DIMENSIONS,
+    EPOCH_INDEXES,
+    INDEXES,
+    collection,
+    epoch_collection,
+    to_filter,
+)
 from semcache.stores.qdrant.store import QdrantStore
 
 # Namespace of the ids of epochs; made once, at random.
@@ -39,17 +47,16 @@ class QdrantStores:
             StoreError: the server cannot be used.
         """
         self._connection.start()
-        await self._make(self._epochs, epoch_collection(self._settings))
+        await self._make(self._epochs, epoch_collection(self._settings), EPOCH_INDEXES)
 
     async def open(self, identity: ModelIdentity) -> QdrantStore:
         """Open or make the collection of a model."""
         slug = identity.slug
         if slug not in self._stores:
             name = self._models + slug
-            await self._make(name, collection(identity.dimensions, self._settings))
-            for field, schema in INDEXES.items():
-                await self._run(self._client.create_payload_index(name, field, field_schema=schema, wait=True))
-            self._stores[slug] = QdrantStore(self._connection, name, identity)
+            await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
+            page_max = self._settings.query_entries_max
+            self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)
         return self._stores[slug]
 
     async def slugs(self) -> Collection[str]:
@@ -64,7 +71,7 @@ class QdrantStores:
             raise StoreRefused(f"{slug} answers for an alias")
         self._stores.pop(slug, None)
         if slug in await self.slugs():
-            await self._run(self._client.delete_collection(self._models + slug))
+            await self._delete(self._models + slug)
 
     async def aliases(self) -> Mapping[str, str]:
         """Return which model answers for each alias."""
@@ -86,7 +93,7 @@ class QdrantStores:
         created = models.CreateAlias(collection_name=self._models + slug, alias_name=name)
         steps.append(models.CreateAliasOperation(create_alias=created))
         # Both steps are one change: nobody sees the alias missing.
-        await self._run(self._client.update_collection_aliases(steps))
+        await self._run(self._client.update_collection_aliases(steps, timeout=self._bound), is_admin=True)
 
     async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
         """Return epochs, as most copies have them."""
@@ -97,20 +104,23 @@ class QdrantStores:
         return [found.get(one, 0) for one in ids]
 
     async def advance_epoch(self, namespace: str, now: float) -> int:
-        """Advance an epoch."""
+        """Advance an epoch; of two replicas that do so at once, the higher one stays."""
         (before,) = await self.epochs([namespace])
         epoch = max(before + 1, int(now * 1000))
         payload = {"namespace": namespace, "epoch": epoch}
         point = models.PointStruct(id=_epoch_id(namespace), vector=[1.0] * EPOCH_DIMENSIONS, payload=payload)
+        # A server before 1.16 does not know this condition, and the later write of the two stays.
+        lower = to_filter([("lt", "epoch", epoch)])
         strong = models.WriteOrdering.STRONG
-        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong))
-        return epoch
+        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong, update_filter=lower))
+        (after,) = await self.epochs([namespace])
+        return max(epoch, after)
 
     async def erase(self) -> None:
         """Remove every collection and alias of this deployment: what its prefix names, and nothing else."""
         for slug in await self.slugs():
-            await self._run(self._client.delete_collection(self._models + slug))
-        await self._run(self._client.delete_collection(self._epochs))
+            await self._delete(self._models + slug)
+        await self._delete(self._epochs)
 
     async def stop(self) -> None:
         """Close the connection."""
@@ -121,18 +131,28 @@ class QdrantStores:
     def _client(self) -> Any:  # noqa: ANN401 - its own types say Any in the places that matter
         return self._connection.client
 
-    async def _run(self, call: Any) -> Any:  # noqa: ANN401 - as the call
-        return await self._connection.run(call)
+    async def _run(self, call: Any, *, is_admin: bool = False) -> Any:  # noqa: ANN401 - as the call
+        return await self._connection.run(call, self._settings.admin_timeout if is_admin else None)
 
-    async def _make(self, name: str, arguments: Mapping[str, Any]) -> None:
-        if await self._run(self._client.collection_exists(name)):
-            return
-        try:
-            await self._run(self._client.create_collection(name, **arguments))
-        except StoreError:
-            # Another replica may have been first.
-            if not await self._run(self._client.collection_exists(name)):
-                raise
+    async def _make(self, name: str, arguments: Mapping[str, Any], indexes: Mapping[str, Any]) -> None:
+        """Make a collection and its indexes; also where another replica is doing the same, or died halfway."""
+        if not await self._run(self._client.collection_exists(name)):
+            try:
+                await self._run(self._client.create_collection(name, timeout=self._bound, **arguments), is_admin=True)
+            except StoreError:
+                # Another replica may have been first.
+                if not await self._run(self._client.collection_exists(name)):
+                    raise
+        for field, schema in indexes.items():
+            index = self._client.create_payload_index(name, field, field_schema=schema, wait=True, timeout=self._bound)
+            await self._run(index, is_admin=True)
+
+    async def _delete(self, name: str) -> None:
+        await self._run(self._client.delete_collection(name, timeout=self._bound), is_admin=True)
+
+    @property
+    def _bound(self) -> int:
+        return math.ceil(self._settings.admin_timeout)
 
 
 def _epoch_id(namespace: str) -> str:

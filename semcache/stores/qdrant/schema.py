@@ -65,10 +65,15 @@ def collection(dimensions: int, settings: QdrantSettings) -> Mapping[str, Any]:
             unindexed_filtering_update=False,
             max_query_limit=settings.query_entries_max,
             search_max_hnsw_ef=SEARCH_WIDTH,
-            search_allow_exact=False,
+            # Exact *counts* are what this would forbid: no search of ours is exact.
+            search_allow_exact=True,
             filter_max_conditions=_CONDITIONS_MAX,
         ),
     }
+
+
+EPOCH_INDEXES: Mapping[str, Any] = {"epoch": _integer(is_range=True)}
+"""A server may be set up so that strict mode is on for every collection."""
 
 
 def epoch_collection(settings: QdrantSettings) -> Mapping[str, Any]:

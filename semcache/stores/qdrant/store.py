@@ -23,10 +23,11 @@ _OVERSAMPLING = 2.0
 class QdrantStore:
     """Turns the port's verbs into the client's."""
 
-    def __init__(self, connection: Connection, collection: str, identity: ModelIdentity) -> None:
+    def __init__(self, connection: Connection, collection: str, identity: ModelIdentity, page_max: int) -> None:
         self._connection = connection
         self._collection = collection
         self._identity = identity
+        self._page_max = page_max
 
     @property
     def identity(self) -> ModelIdentity:
@@ -56,7 +57,7 @@ class QdrantStore:
             models.QueryRequest(
                 query=question.embedding.tolist(),
                 filter=to_filter(of_question(question, now)),
-                limit=question.limit,
+                limit=min(question.limit, self._page_max),
                 score_threshold=question.similarity_min,
                 with_payload=CANDIDATE_FIELDS,
                 params=models.SearchParams(hnsw_ef=SEARCH_WIDTH, quantization=rescore),
@@ -118,7 +119,7 @@ class QdrantStore:
             self._connection.client.scroll(
                 self._collection,
                 scroll_filter=to_filter(of_selector(selector)),
-                limit=limit,
+                limit=min(limit, self._page_max),
                 offset=start,
                 with_payload=True,
                 with_vectors=True,
@@ -131,6 +132,16 @@ class QdrantStore:
         return Page(entries, EntryId(str(following)) if following is not None else None)
 
     async def _delete(self, conditions: Sequence[Condition], limit: int, order: models.OrderBy | None = None) -> int:
+        gone = 0
+        while gone < limit:
+            wanted = min(limit - gone, self._page_max)
+            found = await self._delete_page(conditions, wanted, order)
+            gone += found
+            if found < wanted:
+                break
+        return gone
+
+    async def _delete_page(self, conditions: Sequence[Condition], limit: int, order: models.OrderBy | None) -> int:
         client, selected = self._connection.client, to_filter(conditions)
         records, _ = await self._connection.run(
             client.scroll(self._collection, scroll_filter=selected, limit=limit, order_by=order, with_payload=False)
