@@ -7,7 +7,7 @@ export UV_PYTHON := $(CURDIR)/$(BIN)/python
 .PHONY: run test check format soak bench docs protos clean
 
 run: $(VENV)/.ready ## The service on embedded defaults behind a real Envoy
-	$(BIN)/weir run
+	@$(BIN)/weir run
 
 test: $(VENV)/.ready ## Every test, with a real redis-server and a real Envoy
 	@deploy/install-servers
@@ -42,7 +42,8 @@ clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find protos -name '*.proto')
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	$(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[dev,semcache]'
-	touch $@
+	@echo "Installing into $(VENV), which takes half a minute the first time …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(BIN)/uv pip install --quiet --constraint constraints.txt --editable '.[dev,semcache]'
+	@touch $@

@@ -98,6 +98,26 @@ async def test_a_stream_is_charged_too(run: Run) -> None:
     await eventually(lambda: run.has_said(r"200 +7 tokens  user=bob: 7 of 300 \(ok\)"))
 
 
+async def test_the_printed_check_can_be_typed_as_it_is(run: Run) -> None:
+    (line,) = re.findall(r"^  (\S*weir check .+)$", run.said(), re.MULTILINE)
+
+    process = await asyncio.create_subprocess_exec(*shlex.split(line), stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert b"overall: OK" in output
+
+
+async def test_rules_that_are_edited_are_told_to_be_taken_or_where_they_are_wrong(run: Run, tmp_path: Path) -> None:
+    rules = tmp_path / "rules" / "daily.yaml"
+    rules.write_text(DAILY.replace("day", "fortnight"))
+    await eventually(lambda: run.has_said(r"ERROR .*daily\.yaml:5: invalid rate limit unit 'fortnight'"))
+
+    rules.write_text(DAILY.replace("300", "400"))
+
+    await eventually(lambda: run.has_said("rules loaded: 1 domains, generation 2"))
+
+
 async def test_nothing_is_left_behind_even_when_it_is_killed(run: Run) -> None:
     children = run.children()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ LEASH = Path(__file__).with_name("leash.py")
 
 # How often a start is looked at, and how much of a log is shown when it fails.
 POLL_SECONDS = 0.02
+NEWS_SECONDS = 0.1
 TAIL_LINES = 15
 TAIL_COLUMNS = 400
 
@@ -108,6 +109,19 @@ class Child:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+
+    async def news(self) -> AsyncIterator[str]:
+        """Yield the whole lines that are added to its log from now on, for as long as somebody reads."""
+        with self._log.open(errors="replace") as log:
+            log.seek(0, os.SEEK_END)
+            line = ""
+            while True:
+                line += log.readline()
+                if line.endswith("\n"):
+                    yield line.removesuffix("\n")
+                    line = ""
+                else:
+                    await asyncio.sleep(NEWS_SECONDS)
 
     def tail(self) -> str:
         """Return the end of its log."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +44,7 @@ The same with a stream, charged when its last chunk has told the usage:
 
 What is left, asked of the service itself:
 
-  weir check --target {service} --domain llm user=alice
+  {weir} check --target {service} --domain llm user=alice
 """
 
 
@@ -53,7 +56,15 @@ def guide(stack: Stack) -> str:
         rules=stack.rules,
         debug=stack.ports.debug,
         metrics=stack.ports.metrics,
+        weir=command(),
     )
+
+
+def command() -> str:
+    """Return how this program is called from here: `make run` puts nothing into PATH."""
+    if shutil.which("weir"):
+        return "weir"
+    return os.path.relpath(Path(sys.executable).with_name("weir"))
 
 
 async def run(program: str, rules: Path, gateway_port: int, console: Console) -> int:
@@ -95,7 +106,8 @@ async def _session(program: str, rules: Path, gateway_port: int, console: Consol
             console.print(guide(stack), soft_wrap=True)
             async with Client(stack.service) as client:
                 follower = follow(stack.envoy, Board(client), console)
-                await race(stack.envoy.stay(), stack.ratelimit.stay(), follower)
+                notices = print_notices(stack.ratelimit, console)
+                await race(stack.envoy.stay(), stack.ratelimit.stay(), follower, notices)
         finally:
             await stack.stop()
             console.print("Stopped.", style="dim")
@@ -133,6 +145,13 @@ async def print_exchanges(envoy: Child, board: Board, console: Console) -> None:
         except AskError as error:
             console.print(f"The rate limit service did not answer: {error}", style="yellow", markup=False)
     await envoy.stay()
+
+
+async def print_notices(service: Child, console: Console) -> None:
+    """Print what the service logs: above all whether edited rules were taken, or where they are wrong."""
+    async for text in service.news():
+        style = "red" if " ERROR " in text else "yellow" if " WARNING " in text else "dim"
+        console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 async def refresh(board: Board) -> None:

@@ -77,6 +77,10 @@ def environment(ports: Ports, rules: Path) -> dict[str, str]:
         "PROMETHEUS_ADDR": f"127.0.0.1:{ports.metrics}",
         # Nobody else is sent here, so nothing has to wait for health checks to notice.
         "DRAIN_DELAY": "0s",
+        # What became of an edited rule file is shown; denials are shown with the exchange they belong to.
+        "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "text",
+        "LOG_DENIALS_PER_SECOND": "0",
     }
 
 
