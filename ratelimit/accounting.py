@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ctypes import c_float
 from math import floor
+from typing import Protocol
 
 from serving.metrics import Sample
 
@@ -32,13 +33,19 @@ STATS = (
     "domain_not_found",
 )
 PREFIX = "ratelimit.service.rate_limit."
+
+# Not the reference's: they must not stand among the names that dashboards add up.
+METERING = {
+    "checks_without_charge": "weir.metering.checks_without_charge",
+    "charges_of_one": "weir.metering.charges_of_one",
+}
 OTHER = "other"
 
 
 class RuleStats:
     """The sums of one stats key."""
 
-    __slots__ = (*STATS, "moved_at", "seen")
+    __slots__ = (*STATS, *METERING, "moved_at", "seen")
 
     total_hits: int
     over_limit: int
@@ -48,10 +55,13 @@ class RuleStats:
     over_limit_with_local_cache: int
     total_negative_hits: int
     domain_not_found: int
+    checks_without_charge: int
+    charges_of_one: int
 
     def __init__(self) -> None:
         self.total_hits = self.over_limit = self.near_limit = self.within_limit = self.shadow_mode = 0
         self.over_limit_with_local_cache = self.total_negative_hits = self.domain_not_found = 0
+        self.checks_without_charge = self.charges_of_one = 0
         self.seen = -1
         """Sum of all at the last reading; -1 before the first."""
         self.moved_at = 0.0
@@ -59,7 +69,7 @@ class RuleStats:
 
     def values(self) -> list[tuple[str, int]]:
         """List the sums that ever moved, by name."""
-        return [(name, value) for name in STATS if (value := getattr(self, name))]
+        return [(name, value) for name in (*STATS, *METERING) if (value := getattr(self, name))]
 
 
 # Seven plain arguments: this runs for every charge, and a record to carry them costs more than the work.
@@ -116,6 +126,13 @@ def near_mark(amount: int, ratio: float) -> int:
     return floor(min(product, amount))
 
 
+class Stats(Protocol):
+    """Where hits are accounted for, by the path of the rule."""
+
+    def __getitem__(self, stats_key: str, /) -> RuleStats:
+        """Return the sums of one path; look it up each time, entries come and go."""
+
+
 class StatsTable(dict[str, RuleStats]):
     """Sums by stats key; a missing one is made, or shared where the table is full.
 
@@ -155,4 +172,7 @@ class StatsTable(dict[str, RuleStats]):
                     table.pop(stats_key, None)
                     continue
                 for name, value in values:
-                    yield Sample(f"{PREFIX}{stats_key}.{name}", value)
+                    if name in METERING:
+                        yield Sample(METERING[name], value, "counter", {"rule": stats_key})
+                    else:
+                        yield Sample(f"{PREFIX}{stats_key}.{name}", value)

@@ -15,6 +15,7 @@ import uvloop
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit import settings as service_settings
 from ratelimit.accounting import StatsTable
+from ratelimit.api.denials import DenialLog
 from ratelimit.api.envoy_rls import PATH, EnvoyRls
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.pages import debug_pages, main_pages
@@ -108,6 +109,7 @@ class Service:
             settings=limiter,
             registry=self.registry,
             stats=self.stats,
+            denials=DenialLog(self.settings.log.log_denials_per_second),
             clock=self.clock,
         )
 

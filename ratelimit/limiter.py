@@ -15,10 +15,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ratelimit import folding
-from ratelimit.accounting import RuleStats, account, account_local, account_refund
+from ratelimit.accounting import Stats, account, account_local, account_refund
 from ratelimit.errors import StoreError
 from ratelimit.limits import Unit, Window, Windows
 from ratelimit.local_cache import LocalCache
@@ -27,13 +26,6 @@ from ratelimit.settings import ModeSettings
 from ratelimit.store import Charge, Count, Ledger, Outcome, Policy, Store
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
-
-
-class Stats(Protocol):
-    """Where hits are accounted for, by the path of the rule."""
-
-    def __getitem__(self, stats_key: str, /) -> RuleStats:
-        """Return the sums of one path; look it up each time, entries come and go."""
 
 
 @dataclass(slots=True)

@@ -119,6 +119,11 @@ class LimiterSettings(Group):
     """Months start on their first day, 00:00 UTC, instead of every 30 days."""
     request_id_entry: str = "_request_id"
     """Descriptor entry that carries a request id: taken out before matching."""
+    charge_expected_within: Seconds = 600.0
+    """A counter that is checked with 0 hits is expected to be charged afterwards: what is not after so long is counted
+    as `weir.metering.checks_without_charge`. Longer than the longest stream. 0: not watched."""
+    charges_expected_max: int = 10_000
+    """Counters watched for that; further ones are not watched."""
     memory_counters_max: int = 1_000_000
     """Counters the memory backend holds; beyond it those that expire first are dropped."""
     descriptors_max: int = 1_000

@@ -13,7 +13,7 @@ _LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL", "PANIC": "C
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `@timestamp`, `level`, `@message`, `logger`."""
+    """One object a line: `@timestamp`, `level`, `@message`, `logger`, and what was logged as `extra={"fields": …}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -23,6 +23,7 @@ class JsonFormatter(logging.Formatter):
             "@message": record.getMessage(),
             "logger": record.name,
         }
+        told |= getattr(record, "fields", {})
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False)

@@ -135,7 +135,8 @@ class LogSettings(Group):
     log_format: Literal["text", "json"] = "text"
     """`json` writes `@timestamp`, `level`, `@message` and fields."""
     log_denials_per_second: float = 1.0
-    """Denials logged a second at most (rule, file, line); how many were left out is logged with the next. 0: none."""
+    """Denials logged a second at most (rule, file, line), at INFO; how many were left out is logged with the next.
+    0: none."""
     hash_values: bool = False
     """Replace values of descriptors by a short hash in logs, metrics and debug pages, for values that are secrets
     (API keys) or personal. The same value has the same hash everywhere."""

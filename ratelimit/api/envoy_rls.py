@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratelimit.accounting import Stats
 from ratelimit.api import rls_messages
+from ratelimit.api.denials import DenialLog
 from ratelimit.api.plans import Plans
 from ratelimit.errors import BadRequest, StoreError, StoreRefused
-from ratelimit.limiter import Ask, Limiter, Stats
+from ratelimit.limiter import Ask, Limiter
+from ratelimit.metering import Metering
 from ratelimit.plan import Plan, Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import LimiterSettings, ModeSettings
@@ -42,6 +45,7 @@ class EnvoyRls:
         settings: LimiterSettings,
         registry: Registry,
         stats: Stats,
+        denials: DenialLog,
         clock: Clock,
     ) -> None:
         self._limiter = limiter
@@ -52,6 +56,10 @@ class EnvoyRls:
         self._plans = Plans(entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
         self._clock = clock
         self._metrics = Metrics(registry, stats)
+        self._denials = denials
+        self._metering = Metering(
+            stats, wait_seconds=settings.charge_expected_within, counters_max=settings.charges_expected_max
+        )
         registry.gauge("weir.plans.entries", lambda: len(self._plans))
         registry.gauge("weir.plans.hits", lambda: self._plans.hits)
         registry.gauge("weir.plans.misses", lambda: self._plans.misses)
@@ -63,7 +71,11 @@ class EnvoyRls:
         asks = [draft for draft in drafts if isinstance(draft, Ask)]
         modes = self._rules.modes
         verdicts = iter(await self._limiter.decide(asks, modes) if asks else ())
-        replies = [self._reply(next(verdicts), modes) if isinstance(draft, Ask) else draft for draft in drafts]
+        now = self._clock.steady()
+        replies = [
+            self._reply(draft, next(verdicts), modes, now) if isinstance(draft, Ask) else draft for draft in drafts
+        ]
+        self._metering.turn(now)
         self._metrics.count_calls(len(calls), self._clock.steady() - started)
         return replies
 
@@ -92,7 +104,7 @@ class EnvoyRls:
             raise BadRequest(NO_RULES)
         return self._planner.plan(request, rules)
 
-    def _reply(self, verdict: Verdict | StoreError, modes: ModeSettings) -> Reply:
+    def _reply(self, ask: Ask, verdict: Verdict | StoreError, modes: ModeSettings, now: float) -> Reply:
         if isinstance(verdict, StoreError):
             self._metrics.redis_error.add()
             refused = isinstance(verdict, StoreRefused)
@@ -100,6 +112,9 @@ class EnvoyRls:
         if verdict.is_over and modes.shadow_mode:
             verdict.is_over = False
             self._metrics.global_shadow_mode.add()
+        self._metering.note(ask.plan, ask.hits, now, is_over=verdict.is_over)
+        if verdict.is_over:
+            self._denials.note(ask.plan, verdict, now)
         return rls_messages.encode(
             verdict,
             response_headers=response_headers(modes) if modes.limit_response_headers_enabled else None,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ratelimit.accounting import PREFIX, STATS
+from ratelimit.accounting import METERING, PREFIX, STATS
 from serving.sinks.prometheus import mapped
 from tests.house.sources import ROOT, modules
 
@@ -59,9 +59,11 @@ def made(module: ast.Module) -> Iterator[tuple[str, str]]:
                     yield template(name, constants), MAKERS[kind]
 
 
-MADE = {name: kind for _, module in modules() for name, kind in made(module)} | {
-    f"{PREFIX}<domain>.{'' if stat == 'domain_not_found' else '<rule>.'}{stat}": "c" for stat in STATS
-}
+MADE = (
+    {name: kind for _, module in modules() for name, kind in made(module)}
+    | dict.fromkeys(METERING.values(), "c")
+    | {f"{PREFIX}<domain>.{'' if stat == 'domain_not_found' else '<rule>.'}{stat}": "c" for stat in STATS}
+)
 
 
 def test_metrics_are_found_in_the_code() -> None:
