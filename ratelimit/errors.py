@@ -12,25 +12,12 @@ RatelimitError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from serving.problems import Problem as Problem  # noqa: PLC0414 - part of what this module gives
 
 
 class RatelimitError(Exception):
     """Anything that keeps a call from being answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a set of rules, and where."""
-
-    file: str
-    line: int
-    """From 1; 0 where the source has no lines (xDS)."""
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.message}"
 
 
 class ConfigError(RatelimitError):

@@ -15,13 +15,27 @@ SemcacheError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
+from serving.problems import Problem
+
 
 class SemcacheError(Exception):
     """Anything that keeps the cache from doing what it was asked."""
 
 
 class ConfigError(SemcacheError):
-    """A setting cannot be used; the message names it."""
+    """A setting cannot be used; the message names it, a line for each problem of a file."""
+
+    problems: Sequence[Problem] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Self:
+        """Return the error of a set of files."""
+        error = cls("\n".join(str(problem) for problem in problems))
+        error.problems = tuple(problems)
+        return error
 
 
 class ExportError(SemcacheError):

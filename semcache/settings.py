@@ -111,3 +111,25 @@ class LeaseSettings(Group):
     not heard of."""
     timeout: Seconds = 1.0
     """Bound on every question to Redis."""
+
+
+class NamespaceSettings(Group):
+    """The file of namespaces."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_NAMESPACES_")
+
+    path: str = ""
+    """YAML file with a list under `namespaces`, or a folder of such files. Read again when it changes; a set with a
+    problem never replaces a good one."""
+    watch: Literal["auto", "poll"] = "auto"
+    """How changes are seen: told by the system (`auto`), or looked for (`poll`)."""
+    poll_interval: Seconds = 5.0
+    """Time between two looks, also under `auto`: the bound on how late a change is seen."""
+    files_max: int = Field(default=1_000, ge=1)
+    """Files in the folder."""
+    bytes_max: int = Field(default=1024 * 1024, ge=1)
+    """Size of one file."""
+    values_max: int = Field(default=100_000, ge=1)
+    """YAML values in one file, aliases written out."""
+    depth_max: int = Field(default=20, ge=1)
+    """Nesting of YAML lists and maps."""

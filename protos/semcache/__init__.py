@@ -1,0 +1,1 @@
+"""Our wire contract of the semantic cache."""

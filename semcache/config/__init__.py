@@ -1,0 +1,1 @@
+"""Where namespaces come from."""

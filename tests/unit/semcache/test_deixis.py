@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from semcache.deixis import is_deictic
+
+DEICTIC = [
+    *("yes", "continue", "Continue.", "go on", "and then?", "why", "ok thanks!", "run the tests", "fix it", "again"),
+    *("what does that mean", "make it shorter", "Explain this", "can you say that again please", "", "?!", "👍", "1."),
+    *("weiter bitte", "oui", "try again", "the second one"),
+]
+WHOLE = [
+    *("how do I reset my password", "what is DNS", "capital of France", "explain quantum computing to a child"),
+    *("run the unit tests of the payment service on the staging cluster", "port 6379", "wie ist das Wetter in Berlin"),
+]
+
+
+@pytest.mark.parametrize("text", DEICTIC)
+def test_a_turn_that_points_at_others_is_deictic(text: str) -> None:
+    assert is_deictic(text)
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_a_turn_that_says_what_it_is_about_is_not(text: str) -> None:
+    assert not is_deictic(text)
