@@ -34,7 +34,7 @@ async def test_looking_spends_nothing_and_hits_are_spent(start_service: StartSer
     spent = await check(service, "user=alice", "--hits", "11")
 
     assert {each.exit_code for each in looked} == {0}
-    assert "10 a day" in looked[-1].output
+    assert "10 per day" in looked[-1].output
     assert spent.exit_code == 1
     assert "OVER_LIMIT" in spent.output
 

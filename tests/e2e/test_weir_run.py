@@ -154,7 +154,7 @@ async def test_a_terminal_shows_the_budgets_and_a_signal_in_this_process_ends_it
         for _ in range(2):
             async with client.post(f"{gateway}/v1/chat/completions", json=body, headers={"x-user": "acme"}) as answer:
                 await answer.read()
-    await eventually(lambda: _contains(output, "184 of 2,000 a hour"))
+    await eventually(lambda: _contains(output, "184 of 2,000 per hour"))
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
     status = await running

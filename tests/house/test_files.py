@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 from pathlib import Path
 
@@ -63,6 +64,26 @@ def test_links_of_documents_lead_somewhere() -> None:
     }
 
     assert [f"{name(path)}: {link}" for path, link in sorted(links) if not (path.parent / link).exists()] == []
+
+
+def test_paths_that_documents_name_exist() -> None:
+    named = re.compile(
+        r"`((?:tests|deploy|docs|examples|bench|protos|serving|ratelimit|semcache|extproc|weir)/[\w./-]*)`"
+    )
+    paths = {(page, path) for page in tracked("*.md") for path in named.findall(text_of(page))}
+
+    assert [f"{name(page)}: {path}" for page, path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_the_recorded_answers_that_the_migration_page_points_to_exist() -> None:
+    page = text_of(ROOT / "docs" / "migration.md")
+    shown = re.findall(r"^\| .* \| ([^|]+) \|$", page, re.MULTILINE)
+    ids = {each for cell in shown for each in re.findall(r"`([a-z][\w-]*-[\w*-]+)`", cell)}
+    vectors = "".join(text_of(path) for path in tracked("tests/conformance/vectors/*.yaml"))
+    known = re.findall(r"^ *- id: (\S+)|\bid: ([\w-]+)", vectors, re.MULTILINE)
+
+    assert ids
+    assert [each for each in sorted(ids) if not fnmatch.filter([a or b for a, b in known], each)] == []
 
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:

@@ -105,5 +105,5 @@ def _row(answer: Answer) -> tuple[str | Text, ...]:
     if answer.amount is None:
         # Nothing matched, or the rule is unlimited: only the latter says that something remains.
         return descriptor, code, "unlimited" if answer.remaining else "none", "", ""
-    limit = f"{answer.amount} a {answer.unit}{f' ({answer.name})' if answer.name else ''}"
+    limit = f"{answer.amount} per {answer.unit}{f' ({answer.name})' if answer.name else ''}"
     return descriptor, code, limit, str(answer.remaining), f"{answer.reset_seconds} s"

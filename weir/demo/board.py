@@ -111,5 +111,5 @@ class Board:
 def _row(answer: Answer, amount: int) -> tuple[str, str, ProgressBar, Text, str]:
     name = state(answer)
     bar = ProgressBar(total=amount or 1, completed=answer.spent, width=24, complete_style=STYLES[name])
-    spent = f"{answer.spent:,} of {amount:,} a {answer.unit}"
+    spent = f"{answer.spent:,} of {amount:,} per {answer.unit}"
     return label(answer.entries), spent, bar, Text(name, STYLES[name]), f"{answer.reset_seconds} s"

@@ -88,9 +88,9 @@ async def test_a_board_shows_who_spent_what_and_looks_again() -> None:
     assert noted == [answer(90), answer(0, None, (("model", "small"),))]
     assert "model" not in before
     assert "user=alice" in before
-    assert "90 of 100 a minute" in before
+    assert "90 of 100 per minute" in before
     assert "near" in before
-    assert "0 of 100 a minute" in drawn(board)
+    assert "0 of 100 per minute" in drawn(board)
 
 
 async def test_a_board_drops_what_moved_longest_ago() -> None:

@@ -43,10 +43,10 @@ def test_a_table_tells_unlimited_from_unmatched() -> None:
 
     rows = [[cell.strip() for cell in row.strip("│").split("│")] for row in capture.get().splitlines() if "│" in row]
     assert rows == [
-        ["user=alice, model=", "OVER_LIMIT", "300 a minute (small)", "0", "20 s"],
+        ["user=alice, model=", "OVER_LIMIT", "300 per minute (small)", "0", "20 s"],
         ["user=acme", "OK", "unlimited", "", ""],
         ["user=bob", "OK", "none", "", ""],
-        ["user=carol", "OK", "10 a day", "4", "100 s"],
+        ["user=carol", "OK", "10 per day", "4", "100 s"],
     ]
     assert "overall: OVER_LIMIT" in capture.get()
 
