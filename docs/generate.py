@@ -11,7 +11,9 @@ import importlib
 import re
 from pathlib import Path
 
-from docs.settings_tables import UNUSED, groups, heading, is_used, own_fields, table, variable
+from docs.settings_tables import groups, heading, is_used, own_fields, table, variable
+from ratelimit.settings import ABSENT
+from serving.environment import NOT_USED
 
 HERE = Path(__file__).parent
 OPERATIONS = HERE / "operations.md"
@@ -41,13 +43,14 @@ def settings() -> str:
 def unused() -> str:
     """Return the names that are accepted and do nothing."""
     rows = [
-        f"- `{variable(group, field)}`: {' '.join((info.description or '').split()).removeprefix(UNUSED)}"
+        f"- `{variable(group, field)}`: {' '.join((info.description or '').split()).removeprefix(NOT_USED)}"
         for name in MODULES
         for group in groups(importlib.import_module(name))
         for field, info in own_fields(group).items()
         if not is_used(info)
     ]
-    return "\n".join([*sorted(rows), ""])
+    absent = [f"- `{prefix}…`: {why}." for prefix, why in ABSENT.items()]
+    return "\n".join([*sorted(rows + absent), ""])
 
 
 PARTS = {"settings": settings, "unused": unused}

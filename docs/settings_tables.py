@@ -11,9 +11,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from serving.environment import NOT_USED
 from serving.settings import Group, seconds
 
-UNUSED = "Not used: "
 _STEPS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001), ("us", 0.000001))
 
 
@@ -46,7 +46,7 @@ def own_fields(group: type[Group]) -> dict[str, FieldInfo]:
 
 def is_used(info: FieldInfo) -> bool:
     """Return whether a setting does something, or is only accepted."""
-    return not (info.description or "").startswith(UNUSED)
+    return not (info.description or "").startswith(NOT_USED)
 
 
 def table(group: type[Group]) -> str:

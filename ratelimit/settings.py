@@ -205,7 +205,7 @@ _OUR_PREFIXES = (
     "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
     "STATS_", "TRACING_", "XDS_CLIENT_",
 )  # fmt: skip
-_ABSENT = {"MEMCACHE_": "there is no memcache"}
+ABSENT = {"MEMCACHE_": "there is no memcache"}
 
 
 def load() -> Settings:
@@ -231,4 +231,4 @@ def load() -> Settings:
 
 def environment_remarks() -> list[str]:
     """List names in the environment that do nothing, or look misspelt."""
-    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent=_ABSENT)
+    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent=ABSENT)

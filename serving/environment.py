@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from serving.settings import Group
 
-_NOT_USED = "Not used: "
+NOT_USED = "Not used: "
 _OF_KUBERNETES = re.compile(r".*(_SERVICE_HOST|_SERVICE_PORT(_.+)?|_PORT|_PORT_\d+_(TCP|UDP|SCTP)(_.+)?)")
 
 # How alike two names are (difflib): one letter of ten more, less or changed is above it.
@@ -38,9 +38,9 @@ def remarks(
     `prefixes` are ours alone; `absent` says for the reference's other prefixes what we do not have.
     """
     names = sorted(map(str.upper, environment))
-    idle = [(name, known[name]) for name in names if known.get(name, "").startswith(_NOT_USED)]
+    idle = [(name, known[name]) for name in names if known.get(name, "").startswith(NOT_USED)]
     idle += [(name, why) for name in names for prefix, why in absent.items() if name.startswith(prefix)]
-    said = "; ".join(f"{name} ({why.removeprefix(_NOT_USED).rstrip('.')})" for name, why in idle)
+    said = "; ".join(f"{name} ({why.removeprefix(NOT_USED).rstrip('.')})" for name, why in idle)
     unread = [name for name in names if name not in known and not name.startswith(tuple(absent))]
     strange = [name for name in unread if not _OF_KUBERNETES.fullmatch(name)]
     slips = [remark for name in strange if (remark := _remark(name, known, prefixes))]
