@@ -1,7 +1,7 @@
 """The store port: entries by id, and by meaning within a scope.
 
     EntryStores ── open(model) ──▶ EntryStore          one folder or collection per model identity
-         │                            get · nearest · add · amend · remove · evict · count · scan
+         │                            get · nearest · add · amend · remove · evict · compact · count · scan
          ├── serve(alias, slug)       which of them answers for a namespace: moved at once, and back
          └── epochs                   of namespaces, beside all models: a migration cannot bring one back
 
@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -128,6 +128,12 @@ class EntryStore(Protocol):
     async def count(self, selector: Selector) -> int:
         """Return how many entries are selected."""
 
+    async def compact(self) -> None:
+        """Have storage forget what was removed, where the store can: after a purge no text of it is left in files.
+
+        Lookups go on meanwhile. A Qdrant server decides itself when it rewrites its segments.
+        """
+
     async def scan(self, selector: Selector, limit: int, start: EntryId | None = None) -> Page:
         """Return a page of the selected entries with their embeddings; `start` is `Page.next` of the one before.
 
@@ -148,8 +154,11 @@ class EntryStores(Protocol):
     async def open(self, identity: ModelIdentity) -> EntryStore:
         """Return the store of a model, made if there is none; the same object every time."""
 
-    async def slugs(self) -> Collection[str]:
-        """Return the models that have a store, by `ModelIdentity.slug`."""
+    async def models(self) -> Mapping[str, ModelIdentity]:
+        """Return the models that have a store, by `ModelIdentity.slug`: also those that nobody asks any more.
+
+        What removes a tenant, or what is expired, opens them all.
+        """
 
     async def drop(self, slug: str) -> None:
         """Remove a model's store with all entries; nothing happens if there is none.

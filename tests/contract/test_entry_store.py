@@ -1,4 +1,7 @@
-"""What every entry store does: the fake, Qdrant Edge, Qdrant's client in process and over gRPC, a server at QDRANT_URL."""
+"""What every entry store does: the fake, Qdrant Edge, Qdrant's client in process and over gRPC, a server at QDRANT_URL.
+
+One file: it is one contract, and every kind of store runs all of it.
+"""
 
 from __future__ import annotations
 
@@ -299,6 +302,16 @@ async def test_an_amended_record_counts_in_eviction(store: EntryStore) -> None:
     assert await left(store) == {"a"}
 
 
+async def test_compacting_keeps_what_is_there(store: EntryStore) -> None:
+    await store.add([row(f"p{number}", number) for number in range(5)])
+    await store.remove(Selector(ids=(entry("p1").id, entry("p3").id)), 10)
+
+    await store.compact()
+
+    assert await left(store) == {"p0", "p2", "p4"}
+    assert await prompts(store, ask(4, limit=1)) == ["p4"]
+
+
 async def test_a_scan_sees_every_entry_once(store: EntryStore) -> None:
     await store.add([row(f"p{number}", number) for number in range(23)])
 
@@ -328,7 +341,7 @@ async def test_models_do_not_see_each_other(stores: EntryStores) -> None:
 
     assert (await first.count(Selector()), await second.count(Selector())) == (1, 0)
     assert (first.identity, second.identity) == (small, other)
-    assert set(await stores.slugs()) == {small.slug, other.slug}
+    assert await stores.models() == {small.slug: small, other.slug: other}
 
 
 async def test_opening_twice_is_one_store(stores: EntryStores) -> None:
@@ -381,7 +394,7 @@ async def test_a_dropped_model_is_empty_when_it_is_opened_again(stores: EntrySto
     await stores.drop(MODEL.slug)
     await stores.drop(MODEL.slug)
 
-    assert set(await stores.slugs()) == set()
+    assert await stores.models() == {}
     assert await (await stores.open(MODEL)).count(Selector()) == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +67,9 @@ class FakeStore:
         mine = [row.entry for row in self._rows().values() if row.entry.namespace == namespace]
         return self._delete(sorted(mine, key=lambda entry: entry.record.worth)[:limit])
 
+    async def compact(self) -> None:
+        self._rows()
+
     async def count(self, selector: Selector) -> int:
         return sum(selector.matches(row.entry) for row in self._rows().values())
 
@@ -99,8 +102,8 @@ class FakeStores:
     async def open(self, identity: ModelIdentity) -> FakeStore:
         return self._stores.setdefault(identity.slug, FakeStore(identity))
 
-    async def slugs(self) -> Collection[str]:
-        return set(self._stores)
+    async def models(self) -> Mapping[str, ModelIdentity]:
+        return {slug: store.identity for slug, store in self._stores.items()}
 
     async def drop(self, slug: str) -> None:
         if slug in self._aliases.values():

@@ -160,6 +160,24 @@ async def test_files_are_the_owners_only(tmp_path: Path) -> None:
     assert modes == {0}
 
 
+def files_with(folder: Path, text: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+async def test_what_was_removed_is_in_no_file_after_compacting(tmp_path: Path) -> None:
+    secret = "xq7 zkw 93vj"
+    async with opened(tmp_path / "s") as store:
+        await store.add([row(secret), row("kept prompt")])
+        await store.shard.call("flush")
+        assert files_with(tmp_path, secret.encode())
+        await store.remove(Selector(ids=(entry(secret).id,)), 1)
+
+        await store.compact()
+
+        assert files_with(tmp_path, secret.encode()) == []
+        assert files_with(tmp_path, b"kept prompt")
+
+
 async def test_an_index_is_built_while_entries_come_change_and_go(tmp_path: Path) -> None:
     async with opened(tmp_path / "s", copy_page_entries=16) as store:
         await store.add([row(f"p{number}", number % 90) for number in range(3000)])

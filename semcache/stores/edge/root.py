@@ -4,7 +4,7 @@ folder/                0700
 ├── lock               held while a service has the folder
 ├── aliases.json       alias → slug
 ├── epochs.json        namespace → epoch
-└── models/<slug>/     current, 1/ …
+└── models/<slug>/     identity.json, current, 1/ …
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from semcache.errors import StoreRefused, StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.shard import replace_file
 from semcache.stores.edge.store import EdgeStore
+
+_IDENTITY = "identity.json"
 
 
 class EdgeStores:
@@ -59,14 +62,18 @@ class EdgeStores:
     async def open(self, identity: ModelIdentity) -> EdgeStore:
         """Open or make the store of a model."""
         if identity.slug not in self._stores:
-            store = EdgeStore(self._folder / "models" / identity.slug, identity, self._settings)
+            folder = self._folder / "models" / identity.slug
+            folder.mkdir(mode=0o700, exist_ok=True)
+            replace_file(folder / _IDENTITY, json.dumps(asdict(identity)))
+            store = EdgeStore(folder, identity, self._settings)
             await store.shard.start()
             self._stores[identity.slug] = store
         return self._stores[identity.slug]
 
-    async def slugs(self) -> Collection[str]:
+    async def models(self) -> Mapping[str, ModelIdentity]:
         """Return the models that have a folder."""
-        return {path.name for path in (self._folder / "models").iterdir()}
+        found = (self._folder / "models").glob(f"*/{_IDENTITY}")
+        return {path.parent.name: ModelIdentity(**json.loads(path.read_text())) for path in found}
 
     async def drop(self, slug: str) -> None:
         """Remove a model's folder."""
@@ -86,7 +93,7 @@ class EdgeStores:
 
     async def serve(self, alias: str, slug: str) -> None:
         """Move an alias."""
-        if slug not in await self.slugs():
+        if slug not in await self.models():
             raise StoreRefused(f"{slug} has no store")
         self._write("aliases.json", self._aliases | {alias: slug})
         self._aliases[alias] = slug

@@ -74,6 +74,10 @@ class EdgeStore:
         """Remove those that are worth least."""
         return await self.shard.delete("evict", namespace, limit)
 
+    async def compact(self) -> None:
+        """Copy what is there to a new folder and remove the old one; the index is built on the way."""
+        await self.shard.build_index()
+
     async def count(self, selector: Selector) -> int:
         """Count selected entries."""
         return int(await self.shard.call("count", of_selector(selector)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from qdrant_client import models
+from qdrant_client import models as qdrant
 
 from semcache.embedder import ModelIdentity
 from semcache.errors import StoreError, StoreRefused
@@ -55,22 +56,26 @@ class QdrantStores:
         if slug not in self._stores:
             name = self._models + slug
             await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
+            await self._note(_model_id(slug), {"model": asdict(identity)})
             page_max = self._settings.query_entries_max
             self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)
         return self._stores[slug]
 
-    async def slugs(self) -> Collection[str]:
+    async def models(self) -> Mapping[str, ModelIdentity]:
         """Return the models that have a collection."""
         found = await self._run(self._client.get_collections())
         names = {each.name for each in found.collections}
-        return {name.removeprefix(self._models) for name in names if name.startswith(self._models)}
+        ids = [_model_id(name.removeprefix(self._models)) for name in names if name.startswith(self._models)]
+        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True)) if ids else []
+        identities = [ModelIdentity(**(record.payload or {})["model"]) for record in records]
+        return {identity.slug: identity for identity in identities}
 
     async def drop(self, slug: str) -> None:
         """Remove a model's collection."""
         if slug in (await self.aliases()).values():
             raise StoreRefused(f"{slug} answers for an alias")
         self._stores.pop(slug, None)
-        if slug in await self.slugs():
+        if slug in await self.models():
             await self._delete(self._models + slug)
 
     async def aliases(self) -> Mapping[str, str]:
@@ -84,21 +89,21 @@ class QdrantStores:
 
     async def serve(self, alias: str, slug: str) -> None:
         """Move an alias."""
-        if slug not in await self.slugs():
+        if slug not in await self.models():
             raise StoreRefused(f"{slug} has no store")
         name = self._aliases + quote(alias)
-        steps: list[models.AliasOperations] = []
+        steps: list[qdrant.AliasOperations] = []
         if alias in await self.aliases():
-            steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name)))
-        created = models.CreateAlias(collection_name=self._models + slug, alias_name=name)
-        steps.append(models.CreateAliasOperation(create_alias=created))
+            steps.append(qdrant.DeleteAliasOperation(delete_alias=qdrant.DeleteAlias(alias_name=name)))
+        created = qdrant.CreateAlias(collection_name=self._models + slug, alias_name=name)
+        steps.append(qdrant.CreateAliasOperation(create_alias=created))
         # Both steps are one change: nobody sees the alias missing.
         await self._run(self._client.update_collection_aliases(steps, timeout=self._bound), is_admin=True)
 
     async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
         """Return epochs, as most copies have them."""
         ids = [_epoch_id(namespace) for namespace in namespaces]
-        most = models.ReadConsistencyType.MAJORITY
+        most = qdrant.ReadConsistencyType.MAJORITY
         records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=most))
         found = {str(record.id): int((record.payload or {})["epoch"]) for record in records}
         return [found.get(one, 0) for one in ids]
@@ -107,18 +112,15 @@ class QdrantStores:
         """Advance an epoch; of two replicas that do so at once, the higher one stays."""
         (before,) = await self.epochs([namespace])
         epoch = max(before + 1, int(now * 1000))
-        payload = {"namespace": namespace, "epoch": epoch}
-        point = models.PointStruct(id=_epoch_id(namespace), vector=[1.0] * EPOCH_DIMENSIONS, payload=payload)
         # A server before 1.16 does not know this condition, and the later write of the two stays.
         lower = to_filter([("lt", "epoch", epoch)])
-        strong = models.WriteOrdering.STRONG
-        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong, update_filter=lower))
+        await self._note(_epoch_id(namespace), {"namespace": namespace, "epoch": epoch}, lower)
         (after,) = await self.epochs([namespace])
         return max(epoch, after)
 
     async def erase(self) -> None:
         """Remove every collection and alias of this deployment: what its prefix names, and nothing else."""
-        for slug in await self.slugs():
+        for slug in await self.models():
             await self._delete(self._models + slug)
         await self._delete(self._epochs)
 
@@ -147,6 +149,12 @@ class QdrantStores:
             index = self._client.create_payload_index(name, field, field_schema=schema, wait=True, timeout=self._bound)
             await self._run(index, is_admin=True)
 
+    async def _note(self, one: str, payload: Mapping[str, Any], where: qdrant.Filter | None = None) -> None:
+        """Write down what belongs to no model's collection."""
+        point = qdrant.PointStruct(id=one, vector=[1.0] * EPOCH_DIMENSIONS, payload=dict(payload))
+        strong = qdrant.WriteOrdering.STRONG
+        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong, update_filter=where))
+
     async def _delete(self, name: str) -> None:
         await self._run(self._client.delete_collection(name, timeout=self._bound), is_admin=True)
 
@@ -157,6 +165,11 @@ class QdrantStores:
 
 def _epoch_id(namespace: str) -> str:
     return str(uuid.uuid5(_EPOCHS, namespace))
+
+
+def _model_id(slug: str) -> str:
+    # No namespace has a line break in its name.
+    return str(uuid.uuid5(_EPOCHS, f"model\n{slug}"))
 
 
 def quote(alias: str) -> str:

@@ -107,6 +107,9 @@ class QdrantStore:
         order = models.OrderBy(key="worth", direction=models.Direction.ASC)
         return await self._delete([("is", "ns", namespace)], limit, order)
 
+    async def compact(self) -> None:
+        """Leave it to the server, whose optimizer rewrites segments by how much of them is gone."""
+
     async def count(self, selector: Selector) -> int:
         """Count selected entries."""
         client, selected = self._connection.client, to_filter(of_selector(selector))
