@@ -133,3 +133,16 @@ class NamespaceSettings(Group):
     """YAML values in one file, aliases written out."""
     depth_max: int = Field(default=20, ge=1)
     """Nesting of YAML lists and maps."""
+
+
+class SweeperSettings(Group):
+    """Removing what is expired, invalidated, or one too many."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_SWEEP_")
+
+    interval: Seconds = Field(default=30.0, gt=0)
+    """Time between the end of a sweep and the next: so long an expired entry takes up room. None is served meanwhile."""
+    batch_entries_max: int = Field(default=64, ge=1)
+    """Entries removed at a time. A lookup waits for one such batch at most: 2 ms for 64."""
+    pause: Seconds = 0.02
+    """Time between two batches: 64 entries each 20 ms are at most 3,200 a second."""

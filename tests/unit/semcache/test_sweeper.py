@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from semcache.embedder import ModelIdentity
+from semcache.entry import Record, State
+from semcache.errors import StoreUnavailable
+from semcache.settings import SweeperSettings
+from semcache.store import Selector
+from semcache.sweeper import Sweeper
+from serving.metrics import Registry
+from tests.fakes.clock import FakeClock
+from tests.fakes.entries import MODEL, NOW, row
+from tests.fakes.store import FakeStore, FakeStores
+
+OTHER_MODEL = ModelIdentity("test/other", "r1", "fp32", MODEL.dimensions)
+
+
+class CountingStore(FakeStore):
+    """Remembers how many entries went at a time."""
+
+    def __init__(self, identity: ModelIdentity) -> None:
+        super().__init__(identity)
+        self.batches: list[int] = []
+
+    async def remove(self, selector: Selector, limit: int) -> int:
+        self.batches.append(await super().remove(selector, limit))
+        return self.batches[-1]
+
+    async def evict(self, namespace: str, limit: int) -> int:
+        self.batches.append(await super().evict(namespace, limit))
+        return self.batches[-1]
+
+
+@dataclass
+class Bench:
+    stores: FakeStores = field(default_factory=FakeStores)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
+    registry: Registry = field(default_factory=Registry)
+    capacities: dict[str, int] = field(default_factory=lambda: {"support": 100, "sales": 100})
+
+    def sweeper(self, **settings: float) -> Sweeper:
+        values = {"pause": 0.0, "batch_entries_max": 4, **settings}
+        return Sweeper(self.stores, lambda: self.capacities, SweeperSettings(**values), self.clock, self.registry)  # type: ignore[arg-type] # names of its fields
+
+    async def open(self, identity: ModelIdentity = MODEL) -> CountingStore:
+        store = CountingStore(identity)
+        self.stores._stores[identity.slug] = store
+        return store
+
+    def swept(self) -> dict[str, float]:
+        return {
+            sample.labels["reason"]: sample.value
+            for sample in self.registry.samples()
+            if sample.name == "weir.semcache.swept" and sample.value
+        }
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def prompts(store: FakeStore) -> set[str]:
+    return {each.entry.prompt for each in store.rows.values()}
+
+
+async def test_what_is_expired_goes_and_nothing_else(bench: Bench) -> None:
+    store = await bench.open()
+    await store.add([row("over", expires_at=NOW), row("lives", expires_at=NOW + 1)])
+
+    await bench.sweeper().sweep()
+
+    assert prompts(store) == {"lives"}
+    assert bench.swept() == {"expired": 1}
+
+
+async def test_entries_of_older_epochs_go_in_their_namespace_only(bench: Bench) -> None:
+    store = await bench.open()
+    epoch = await bench.stores.advance_epoch("support", NOW)
+    await store.add([row("old"), row("new", epoch=epoch), row("elsewhere", namespace="sales")])
+
+    await bench.sweeper().sweep()
+
+    assert prompts(store) == {"new", "elsewhere"}
+    assert bench.swept() == {"epoch": 1}
+
+
+async def test_beyond_capacity_goes_what_is_worth_least(bench: Bench) -> None:
+    store = await bench.open()
+    bench.capacities["support"] = 2
+    await store.add(
+        [
+            row("used", record=Record(hits=50, used_at=NOW)),
+            row("right", record=Record(right=5, used_at=NOW)),
+            row("never used", record=Record(used_at=NOW - 3600)),
+            row("wrong", record=Record(hits=50, wrong=1, used_at=NOW)),
+            row("quarantined", record=Record(State.QUARANTINED, hits=50, used_at=NOW)),
+            row("elsewhere", namespace="sales"),
+        ]
+    )
+
+    await bench.sweeper().sweep()
+
+    assert prompts(store) == {"used", "right", "elsewhere"}
+    assert bench.swept() == {"capacity": 3}
+
+
+async def test_what_is_expired_does_not_push_out_what_lives(bench: Bench) -> None:
+    store = await bench.open()
+    bench.capacities["support"] = 1
+    await store.add([row("over", expires_at=NOW, record=Record(hits=9, used_at=NOW)), row("lives")])
+
+    await bench.sweeper().sweep()
+
+    assert prompts(store) == {"lives"}
+
+
+async def test_no_batch_is_larger_than_it_may_be(bench: Bench) -> None:
+    store = await bench.open()
+    bench.capacities["support"] = 3
+    await store.add([row(f"over {number}", expires_at=NOW) for number in range(9)])
+    await store.add([row(f"lives {number}") for number in range(9)])
+
+    await bench.sweeper(batch_entries_max=4).sweep()
+
+    assert max(store.batches) == 4
+    assert len(prompts(store)) == 3
+
+
+async def test_others_come_between_two_batches(bench: Bench) -> None:
+    store = await bench.open()
+    await store.add([row(f"over {number}", expires_at=NOW) for number in range(20)])
+    sweeping = asyncio.create_task(bench.sweeper(batch_entries_max=1).sweep())
+    seen = []
+    while not sweeping.done():
+        seen.append(len(store.rows))
+        await asyncio.sleep(0)
+
+    assert len(set(seen)) > 15
+
+
+async def test_a_model_that_no_namespace_uses_is_swept_too(bench: Bench) -> None:
+    first, second = await bench.open(), await bench.open(OTHER_MODEL)
+    for store in (first, second):
+        await store.add([row("over", expires_at=NOW)])
+
+    await bench.sweeper().sweep()
+
+    assert (prompts(first), prompts(second)) == (set(), set())
+
+
+async def test_a_store_that_fails_does_not_keep_the_others(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    broken, whole = await bench.open(), await bench.open(OTHER_MODEL)
+    await whole.add([row("over", expires_at=NOW)])
+    broken.failure = StoreUnavailable("away")
+
+    await bench.sweeper().sweep()
+
+    assert prompts(whole) == set()
+    assert MODEL.slug in caplog.text
+    assert bench.registry.counter("weir.semcache.sweep_failures").value == 1
+
+
+async def test_a_purge_reaches_every_model_and_says_how_many_went(bench: Bench) -> None:
+    first, second = await bench.open(), await bench.open(OTHER_MODEL)
+    for store in (first, second):
+        await store.add([row(f"mine {number}") for number in range(6)] + [row("theirs", tenant="globex")])
+
+    gone = await bench.sweeper().purge(Selector(tenant="acme"))
+
+    assert gone == 12
+    assert prompts(first) == prompts(second) == {"theirs"}
+
+
+async def test_it_sweeps_again_and_again_until_it_is_stopped(bench: Bench) -> None:
+    store = await bench.open()
+    sweeper = bench.sweeper(interval=1e-6)
+    await sweeper.start()
+    for number in range(2):
+        await store.add([row(f"over {number}", expires_at=NOW)])
+        async with asyncio.timeout(5):
+            while store.rows:  # noqa: ASYNC110 - the sweeper sets no event
+                await asyncio.sleep(0)
+    await sweeper.stop()
+    await store.add([row("after", expires_at=NOW)])
+    await asyncio.sleep(0)
+
+    assert prompts(store) == {"after"}
