@@ -69,14 +69,14 @@ class Service:
         self.source = make_source(settings, self.rules)
         self.rls = self._rls()
         self.grpc = self._grpc()
-        self.telemetry = Telemetry(settings.stats, self.registry, clock)
+        self.telemetry = Telemetry(settings.stats, self.registry)
 
     def parts(self) -> Sequence[Part]:
         """List what runs, in the order of starting."""
         settings = self.settings.http
         answering = JsonRls(self.rls.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
         pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
-        debug = debug_pages(self.rules, self.registry, self.clock)
+        debug = debug_pages(self.rules, self.registry, self.telemetry.page, self.clock)
         return [
             self.telemetry,
             HttpServer(settings.host, settings.port, pages, settings.http_body_bytes_max),

@@ -148,7 +148,7 @@ class StatsSettings(Group):
     """Metrics."""
 
     use_statsd: bool = True
-    """Send counters to statsd."""
+    """Send counters to statsd. Where neither it nor another sink is on, they are logged at INFO, one line each."""
     statsd_protocol: Literal["tcp", "udp"] = "tcp"
     """How statsd is spoken."""
     statsd_host: str = "localhost"
@@ -166,11 +166,12 @@ class StatsSettings(Group):
     prometheus_path: str = "/metrics"
     """Its path."""
     prometheus_mapper_yaml: str = ""
-    """File with other mapping rules from dotted names to series."""
+    """File with rules from dotted names to series, as statsd_exporter reads them; they come before the built-in ones.
+    Its words about summaries, buckets and life do nothing."""
     prometheus_response_time_as_milliseconds: bool = False
-    """Observe response times in milliseconds under the seconds name, as older dashboards expect."""
+    """Tell response times in milliseconds under the seconds name, as older dashboards expect."""
     extra_tags: Pairs = {}
-    """Tags added to every counter, `key:value,key:value`."""
+    """Tags (labels on the Prometheus page) added to every metric, `key:value,key:value`."""
     stats_flush_interval: Seconds = 10.0
     """Time between two sends to statsd."""
     disable_stats: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -14,7 +15,9 @@ from serving.health_page import health_page
 from serving.http import Page, listing
 from serving.metrics import Registry
 from serving.profile import profile_page
-from serving.sinks.prometheus import render
+from serving.sinks.names import number, tagged
+from serving.sinks.pace import paced
+from serving.sinks.prometheus import PrometheusPage
 
 
 def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds: float) -> Mapping[str, Page]:
@@ -32,19 +35,23 @@ def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds
     return {"/healthcheck": health_page(health), "/json": json}
 
 
-def debug_pages(rules: Rules, registry: Registry, clock: Clock) -> Mapping[str, Page]:
+def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: Clock) -> Mapping[str, Page]:
     """Return what operators ask: rules as loaded, statistics, metrics, profiles."""
 
     async def rlconfig(_request: web.Request) -> web.Response:
-        lines = rules.current.dump() if rules.current is not None else []
+        # Off the event loop: it may be a hundred thousand lines.
+        lines = await asyncio.to_thread(rules.current.dump) if rules.current is not None else []
         return web.Response(text="".join(f"{line}\n" for line in lines))
 
     async def stats(_request: web.Request) -> web.Response:
-        samples = sorted((sample.name, sample.value) for sample in registry.samples())
-        return web.Response(text="".join(f"{name}: {value:g}\n" for name, value in samples))
+        samples = [
+            f"{tagged(sample.name, sample.labels)}: {number(sample.value)}\n"
+            async for sample in paced(registry.samples())
+        ]
+        return web.Response(text="".join(sorted(samples)))
 
     async def metrics(_request: web.Request) -> web.Response:
-        body, content_type = render(registry)
+        body, content_type = await page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     about = {

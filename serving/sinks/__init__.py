@@ -1,26 +1,33 @@
-"""Where metrics go: statsd, dogstatsd or a Prometheus page."""
+"""Where metrics go: statsd, dogstatsd or a Prometheus page; the log where none is chosen."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from serving.clock import Clock
 from serving.http import HttpServer
 from serving.lifecycle import Part
 from serving.metrics import Registry
 from serving.settings import SettingsError, StatsSettings
 from serving.sinks.lines import DogStatsd, Statsd
+from serving.sinks.mapping import read_mapper
 from serving.sinks.mogrifiers import read_mogrifiers
-from serving.sinks.prometheus import render
+from serving.sinks.prometheus import PrometheusPage
+from serving.sinks.senders import Datagrams, Log, Sender, Stream
 from serving.sinks.statsd import StatsdSink
 
 
 class Telemetry:
-    """The sink that the settings choose."""
+    """The sink that the settings choose, and the page that is there in any case."""
 
-    def __init__(self, settings: StatsSettings, registry: Registry, clock: Clock) -> None:
-        del clock
-        self._sink = choose(settings, registry)
+    def __init__(self, settings: StatsSettings, registry: Registry) -> None:
+        mapper = read_mapper(settings.prometheus_mapper_yaml) if settings.prometheus_mapper_yaml else None
+        self.page = PrometheusPage(
+            registry,
+            mapper=mapper,
+            tags=settings.extra_tags,
+            times_in_milliseconds=settings.prometheus_response_time_as_milliseconds,
+        )
+        self._sink = choose(settings, registry, self.page)
 
     async def start(self) -> None:
         """Begin to send, or to serve."""
@@ -33,8 +40,8 @@ class Telemetry:
             await self._sink.stop()
 
 
-def choose(settings: StatsSettings, registry: Registry) -> Part | None:
-    """Return the sink, or None where nothing is sent.
+def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage) -> Part | None:
+    """Return the sink, or None where nothing is to be sent anywhere.
 
     Raises:
         SettingsError: two are chosen.
@@ -52,23 +59,23 @@ def choose(settings: StatsSettings, registry: Registry) -> Part | None:
     if settings.disable_stats:
         return None
     if settings.use_prometheus:
-        return prometheus_page(settings, registry)
+        return prometheus_listener(settings, page)
+    interval, host, port = settings.stats_flush_interval, settings.statsd_host, settings.statsd_port
     if settings.use_dog_statsd:
         dialect = DogStatsd(settings.extra_tags, read_mogrifiers(settings.use_dog_statsd_mogrifiers))
-        return StatsdSink(settings, registry, dialect, is_datagram=True)
+        return StatsdSink(interval, registry, dialect, Datagrams(host, port))
+    sender: Sender = Log()
     if settings.use_statsd:
-        return StatsdSink(
-            settings, registry, Statsd(settings.extra_tags), is_datagram=settings.statsd_protocol == "udp"
-        )
-    return None
+        sender = Datagrams(host, port) if settings.statsd_protocol == "udp" else Stream(host, port)
+    return StatsdSink(interval, registry, Statsd(settings.extra_tags), sender)
 
 
-def prometheus_page(settings: StatsSettings, registry: Registry) -> HttpServer:
+def prometheus_listener(settings: StatsSettings, page: PrometheusPage) -> HttpServer:
     """Return the listener of PROMETHEUS_ADDR."""
     host, _, port = settings.prometheus_addr.rpartition(":")
 
     async def answer(_request: web.Request) -> web.Response:
-        body, content_type = render(registry)
+        body, content_type = await page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return HttpServer(host.strip("[]") or "0.0.0.0", int(port), {settings.prometheus_path: answer}, 1024)  # noqa: S104 - as the reference

@@ -1,16 +1,21 @@
-"""The Prometheus page: dotted names mapped to the reference's series."""
+"""The Prometheus page: dotted names mapped to the reference's series.
+
+Written here and not by prometheus-client, which takes a page in one go: 10,000 series would hold up every call for
+longer than Envoy waits. The client writes what it knows about the process and the interpreter.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, GC_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, generate_latest
 
-from serving.metrics import BUCKETS_SECONDS, Registry
-from serving.sinks.names import fit, series_name
+from serving.metrics import BUCKETS_SECONDS, Registry, Timer
+from serving.sinks.mapping import Mapped, Mapper
+from serving.sinks.names import NAMES_REMEMBERED_MAX, fit, number, series_name
+from serving.sinks.pace import paced
 
 _RULE = re.compile(
     r"ratelimit\.service\.rate_limit\.([^.]*)\.([^.]+)(?:\.([^.]+))?(?:\..+)?"
@@ -19,10 +24,11 @@ _RULE = re.compile(
 _ERROR = re.compile(r"ratelimit\.service\.call\.should_rate_limit\.(\w+_error)")
 _REQUESTS = re.compile(r"ratelimit_server\.([^.]+)\.total_requests")
 _TIME = re.compile(r"ratelimit_server\.([^.]+)\.response_time")
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def mapped(name: str) -> tuple[str, dict[str, str]]:
-    """Return the series and labels of a dotted name."""
+    """Return the series and labels of a dotted name by the reference's own rules."""
     name = fit(name)
     if found := _RULE.fullmatch(name):
         domain, key1, key2, stat = found.groups()
@@ -32,50 +38,79 @@ def mapped(name: str) -> tuple[str, dict[str, str]]:
         return "ratelimit_service_should_rate_limit_error", {"err_type": found[1]}
     if found := _REQUESTS.fullmatch(name):
         return "ratelimit_service_total_requests", {"grpc_method": found[1]}
+    if found := _TIME.fullmatch(name):
+        return "ratelimit_service_response_time_seconds", {"grpc_method": found[1]}
     return series_name(name), {}
 
 
-def render(registry: Registry) -> tuple[bytes, str]:
-    """Return the page and its content type."""
-    collectors = CollectorRegistry(auto_describe=False)
-    collectors.register(_Once(registry))
-    page = generate_latest(collectors).decode()
-    # The reference's counters end without `_total`.
-    lines = [line for line in page.splitlines() if "_created" not in line]
-    return (
-        "\n".join(re.sub(r"_weircounter_total(?=[{ ])", "", line) for line in lines) + "\n"
-    ).encode(), CONTENT_TYPE_LATEST
+class PrometheusPage:
+    """Writes the page from the registry."""
 
-
-class _Once(Collector):
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        mapper: Mapper | None = None,
+        tags: Mapping[str, str] | None = None,
+        times_in_milliseconds: bool = False,
+    ) -> None:
         self._registry = registry
+        self._mapper = mapper
+        self._tags = {series_name(key): value for key, value in (tags or {}).items()}
+        self._unit = 1000 if times_in_milliseconds else 1
+        self._found = lru_cache(NAMES_REMEMBERED_MAX)(self._find)
+        self._process = CollectorRegistry(auto_describe=False)
+        self._process.register(PROCESS_COLLECTOR)
+        self._process.register(GC_COLLECTOR)
 
-    def collect(self) -> Iterator[Metric]:
-        families: dict[tuple[str, str], Metric] = {}
-        sums: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
-        for sample in self._registry.samples():
-            series, labels = mapped(sample.name)
-            labels |= sample.labels
-            key = (series, sample.kind, tuple(labels.items()))
-            sums[key] = sums.get(key, 0) + sample.value
-        for (series, kind, pairs), value in sums.items():
-            family = families.setdefault((series, kind), _family(series, kind))
-            family.add_sample(family.name if kind == "gauge" else f"{series}_weircounter_total", dict(pairs), value)
-        yield from families.values()
+    async def render(self) -> tuple[bytes, str]:
+        """Return the page and its content type."""
+        families: dict[tuple[str, str], dict[str, float]] = {}
+        async for sample in paced(self._registry.samples()):
+            if (found := self._found(sample.name, sample.kind)) is None:
+                continue
+            labels = _labels({**self._tags, **found.labels, **sample.labels})
+            series = families.setdefault((found.series, sample.kind), {})
+            # Deeper levels of a rule share a series: they are added up.
+            series[labels] = series.get(labels, 0) + sample.value
+        lines = [line async for line in paced(_lines(families))]
         for name, timer in self._registry.timers.items():
-            found = _TIME.fullmatch(name)
-            series = "ratelimit_service_response_time_seconds" if found else series_name(name)
-            histogram = HistogramMetricFamily(series, series, labels=["grpc_method"])
-            edges, total = [], 0
-            for edge, count in zip([*map(str, BUCKETS_SECONDS), "+Inf"], timer.buckets, strict=True):
-                total += count
-                edges.append((edge, total))
-            histogram.add_metric([found[1] if found else name], edges, timer.sum_seconds)
-            yield histogram
+            lines += self._histogram(name, timer)
+        return ("\n".join([*lines, ""]).encode() + generate_latest(self._process)), CONTENT_TYPE_LATEST
+
+    def _find(self, name: str, kind: str) -> Mapped | None:
+        if self._mapper is not None:
+            found = self._mapper.find(fit(name), kind)
+            if found is not None:
+                return None if found == "drop" else found
+        return Mapped(*mapped(name))
+
+    def _histogram(self, name: str, timer: Timer) -> Iterator[str]:
+        if (found := self._found(name, "timer")) is None:
+            return
+        labels = {**self._tags, **found.labels}
+        yield f"# HELP {found.series} {found.series}"
+        yield f"# TYPE {found.series} histogram"
+        total = 0
+        for edge, count in zip(
+            [*(number(each * self._unit) for each in BUCKETS_SECONDS), "+Inf"], timer.buckets, strict=True
+        ):
+            total += count
+            yield f"{found.series}_bucket{_labels({**labels, 'le': edge})} {total}"
+        yield f"{found.series}_count{_labels(labels)} {timer.count}"
+        yield f"{found.series}_sum{_labels(labels)} {number(timer.sum_seconds * self._unit)}"
 
 
-def _family(series: str, kind: str) -> Metric:
-    if kind == "gauge":
-        return GaugeMetricFamily(series, series)
-    return CounterMetricFamily(f"{series}_weircounter", series)
+def _lines(families: Mapping[tuple[str, str], Mapping[str, float]]) -> Iterator[str]:
+    for (series, kind), values in families.items():
+        yield f"# HELP {series} {series}"
+        # The reference's counters end without `_total`.
+        yield f"# TYPE {series} {kind}"
+        for labels, value in values.items():
+            yield f"{series}{labels} {number(value)}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in labels.items()) + "}"

@@ -1,29 +1,28 @@
-"""Counters to statsd, by TCP or UDP, as differences since the last flush."""
+"""Counters as differences since the last flush, in lines of a dialect, to whoever takes them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 
 from serving.metrics import Registry
-from serving.settings import StatsSettings
-from serving.sinks.lines import Dialect
+from serving.sinks.lines import Dialect, Labels
+from serving.sinks.pace import paced
+from serving.sinks.senders import Sender
 
 _LOG = logging.getLogger(__name__)
 _SEND_SECONDS_MAX = 1.0
-_DATAGRAM_BYTES_MAX = 1_400
 
 
 class StatsdSink:
     """Flushes every STATS_FLUSH_INTERVAL; an address that is away loses what was counted meanwhile."""
 
-    def __init__(self, settings: StatsSettings, registry: Registry, dialect: Dialect, *, is_datagram: bool) -> None:
-        self._settings = settings
+    def __init__(self, interval_seconds: float, registry: Registry, dialect: Dialect, sender: Sender) -> None:
+        self._interval_seconds = interval_seconds
         self._registry = registry
         self._dialect = dialect
-        self._is_datagram = is_datagram
-        self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._sender = sender
+        self._last: dict[tuple[str, Labels], float] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._is_away = False
 
@@ -40,33 +39,36 @@ class StatsdSink:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.stats_flush_interval)
+            await asyncio.sleep(self._interval_seconds)
             await self.flush()
 
     async def flush(self) -> None:
         """Send what moved; one warning for each outage."""
-        lines = self._lines()
+        lines = await self._lines()
         if not lines:
             return
         try:
             async with asyncio.timeout(_SEND_SECONDS_MAX):
-                await (self._send_datagrams(lines) if self._is_datagram else self._send_stream(lines))
+                await self._sender.send(lines)
             self._is_away = False
         except OSError:
             if not self._is_away:
-                _LOG.warning("statsd at %s:%d is away", self._settings.statsd_host, self._settings.statsd_port)
+                _LOG.warning("%s is away", self._sender)
             self._is_away = True
 
-    def _lines(self) -> list[str]:
-        lines = []
-        for sample in self._registry.samples():
+    async def _lines(self) -> list[str]:
+        lines, last = [], self._last
+        # Made anew, so that series that were dropped are forgotten here too.
+        self._last = {}
+        async for sample in paced(self._registry.samples()):
             labels = tuple(sample.labels.items())
-            key = (sample.name, labels)
             if sample.kind == "gauge":
                 lines.append(self._dialect.line(sample.name, labels, sample.value, "g"))
                 continue
-            last = self._last.get(key, 0)
-            moved = sample.value - last if sample.value >= last else sample.value
+            key = (sample.name, labels)
+            before = last.get(key, 0)
+            # Less than before: it was dropped, and born again.
+            moved = sample.value - before if sample.value >= before else sample.value
             self._last[key] = sample.value
             if moved:
                 lines.append(self._dialect.line(sample.name, labels, moved, "c"))
@@ -74,24 +76,3 @@ class StatsdSink:
             recent, timer.recent = timer.recent, []
             lines += [self._dialect.line(name, (), seconds * 1000, "ms") for seconds in recent]
         return lines
-
-    async def _send_stream(self, lines: list[str]) -> None:
-        _, writer = await asyncio.open_connection(self._settings.statsd_host, self._settings.statsd_port)
-        try:
-            writer.write("".join(f"{line}\n" for line in lines).encode())
-            await writer.drain()
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    async def _send_datagrams(self, lines: list[str]) -> None:
-        address = (self._settings.statsd_host, self._settings.statsd_port)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            packet = b""
-            for line in lines:
-                piece = f"{line}\n".encode()
-                if len(packet) + len(piece) > _DATAGRAM_BYTES_MAX:
-                    sender.sendto(packet, address)
-                    packet = b""
-                packet += piece
-            sender.sendto(packet, address)
