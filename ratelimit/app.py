@@ -33,7 +33,6 @@ from ratelimit.stores.redis import RedisStore
 from serving.calls import Method
 from serving.clock import Clock, SystemClock
 from serving.digests import shower
-from serving.grpc_server import GrpcServer
 from serving.health import Health
 from serving.health_service import health_handler
 from serving.http import HttpServer
@@ -43,6 +42,7 @@ from serving.metrics import Registry
 from serving.reflection import reflection_handler
 from serving.settings import SettingsError
 from serving.sinks import Telemetry
+from serving.transport import Transport, make_transport
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 HEALTH_NAME = "ratelimit"
@@ -113,9 +113,9 @@ class Service:
             clock=self.clock,
         )
 
-    def _grpc(self) -> GrpcServer:
+    def _grpc(self) -> Transport:
         described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]}
-        return GrpcServer(
+        return make_transport(
             self.settings.grpc,
             [Method(PATH, self.rls.should_rate_limit)],
             self.clock,

@@ -51,7 +51,7 @@ class GrpcServer:
         self._clock = clock
         self._handlers = handlers
         self._grace_seconds = grace_seconds
-        self._batches = {method.path: _batches(method, clock, registry, settings) for method in methods}
+        self._batches = {method.path: batches_of(method, clock, registry, settings) for method in methods}
         self._client_ca = settings.grpc_client_tls_cacert or settings.grpc_server_tls_ca_cert
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -61,13 +61,15 @@ class GrpcServer:
         """Open the listener.
 
         Raises:
-            OSError: a TLS file cannot be read.
+            OSError: a TLS file cannot be read, or the address cannot be listened on.
             ssl.SSLError: the TLS files do not fit together.
-            RuntimeError: the address cannot be listened on.
         """
         server = grpc.aio.server(options=_options(self._settings))
         server.add_generic_rpc_handlers(self._guarded([self._unary_methods(), *self._handlers]))
-        self.port = self._bind(server)
+        try:
+            self.port = self._bind(server)
+        except RuntimeError as error:  # what grpcio raises, whatever the reason
+            raise OSError(f"cannot listen on {address_of(self._settings)}") from error
         await server.start()
         self._server = server
 
@@ -81,7 +83,7 @@ class GrpcServer:
 
     def _bind(self, server: grpc.aio.Server) -> int:
         settings = self._settings
-        address = _address(settings)
+        address = address_of(settings)
         if settings.grpc_server_use_tls:
             files = TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, self._client_ca)
             port = server.add_secure_port(address, ServerTls(files).credentials())
@@ -105,7 +107,8 @@ class GrpcServer:
         return Paths({path: _unary(batches, self._clock, caller) for path, batches in self._batches.items()})
 
 
-def _batches(method: Method, clock: Clock, registry: Registry, settings: GrpcSettings) -> Batches:
+def batches_of(method: Method, clock: Clock, registry: Registry, settings: GrpcSettings) -> Batches:
+    """Return the queue of a method, bounded by the settings."""
     return Batches(
         method.handler,
         clock,
@@ -137,7 +140,8 @@ def _verified_caller(context: Context) -> Caller:
     return Caller(context.peer(), sans(context), bearer_token(context.invocation_metadata() or ()))
 
 
-def _address(settings: GrpcSettings) -> str:
+def address_of(settings: GrpcSettings) -> str:
+    """Return where to listen, as gRPC writes it."""
     if settings.grpc_uds:
         return f"unix:{settings.grpc_uds}"
     host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host

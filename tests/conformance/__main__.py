@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     own = parser.add_argument_group("servers that the runner starts")
     own.add_argument("--command", default="", help="what starts a server under the reference's environment")
     own.add_argument("--store", choices=("redis", "memory"), default="redis", help="where counters live")
-    own.add_argument("--transport", default="grpcio", help="TRANSPORT of our server")
+    own.add_argument("--transport", default="front", help="TRANSPORT of our server")
     foreign = parser.add_argument_group("a server that runs")
     foreign.add_argument("--target", metavar="HOST:PORT", help="its gRPC port")
     foreign.add_argument("--http", metavar="HOST:PORT", help="its HTTP port")

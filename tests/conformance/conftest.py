@@ -26,7 +26,7 @@ class Place:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", choices=STORES, default=None, help="conformance: only this store")
-    parser.addoption("--transport", default="grpcio", help="conformance: TRANSPORT of the server")
+    parser.addoption("--transport", default="front", help="conformance: TRANSPORT of the server")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -73,7 +73,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 def _places(config: pytest.Config) -> list[Place]:
     store = config.getoption("store", default=None)
-    transport = config.getoption("transport", default="grpcio")
+    transport = config.getoption("transport", default="front")
     every = load()
     return [
         Place(group, name, transport)

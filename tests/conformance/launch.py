@@ -40,7 +40,7 @@ class Start:
     has_usable_config: bool = True
     stores: Stores | None = None
     """None: counters in the server's memory."""
-    transport: str = "grpcio"
+    transport: str = "front"
     command: Sequence[str] = OUR_COMMAND
 
 

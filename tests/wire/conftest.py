@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from serving.calls import Handler
+from serving.front import FrontServer
 from serving.grpc_server import GrpcServer
 from tests.wire.gate import Gate
 from tests.wire.transports import TRANSPORTS, Connect, Serve, Served, build
@@ -20,7 +21,7 @@ def transport_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def transport(transport_name: str) -> type[GrpcServer]:
+def transport(transport_name: str) -> type[GrpcServer | FrontServer]:
     return TRANSPORTS[transport_name]
 
 
@@ -30,7 +31,7 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-async def serve(transport: type[GrpcServer], gate: Gate) -> AsyncIterator[Serve]:
+async def serve(transport: type[GrpcServer | FrontServer], gate: Gate) -> AsyncIterator[Serve]:
     """Start a server with these settings; it stops when the test ends."""
     running: list[Served] = []
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import grpc
+import pytest
 
 from tests.wire.gate import Gate, until
 from tests.wire.transports import PATH, Connect, Serve
+
+
+@pytest.fixture
+def transport_name() -> str:
+    return "grpcio"
 
 
 async def test_an_old_connection_makes_way_for_a_new_one(serve: Serve, connect: Connect, gate: Gate) -> None:

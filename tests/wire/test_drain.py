@@ -33,6 +33,11 @@ class Replica:
         reply: bytes = await self.channel.unary_unary(PATH)(b"%d" % milliseconds)
         return reply
 
+    async def until_at_work(self) -> None:
+        """Wait until a long call has begun."""
+        assert self.process.stdout is not None
+        assert await self.process.stdout.readline() == b"working\n"
+
     async def check(self) -> bool:
         method = self.channel.unary_unary("/grpc.health.v1.Health/Check")
         request = health_pb2.HealthCheckRequest(service=HEALTH_SERVICE)
@@ -143,7 +148,7 @@ async def test_a_second_signal_ends_the_delay(start: Start) -> None:
 async def test_a_call_in_flight_finishes_in_the_grace(start: Start) -> None:
     replica = await start("0")
     call = asyncio.create_task(replica.ask(300))
-    await replica.ask(0)
+    await replica.until_at_work()
     replica.process.send_signal(signal.SIGTERM)
 
     assert await _exit_status(replica) == 0
@@ -153,7 +158,7 @@ async def test_a_call_in_flight_finishes_in_the_grace(start: Start) -> None:
 async def test_a_call_that_outlasts_the_grace_is_cut(start: Start) -> None:
     replica = await start("0", "0.1")
     call = asyncio.create_task(replica.ask(60_000))
-    await replica.ask(0)
+    await replica.until_at_work()
     replica.process.send_signal(signal.SIGTERM)
     status = await _exit_status(replica)
 

@@ -24,6 +24,11 @@ CLIENT_NAME = "envoy.mesh.example"
 
 
 @pytest.fixture
+def transport_name() -> str:
+    return "grpcio"
+
+
+@pytest.fixture
 def ca(tmp_path: Path) -> Ca:
     return make_ca(tmp_path)
 

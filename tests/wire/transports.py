@@ -15,14 +15,16 @@ import grpc
 from protos.interop.rls.v1 import rls_pb2
 from serving.calls import Handler, Method
 from serving.clock import SystemClock
+from serving.front import FrontServer
 from serving.grpc_server import GrpcServer
 from serving.health import Health
 from serving.health_service import health_handler
 from serving.metrics import Registry
 from serving.reflection import reflection_handler
 from serving.settings import GrpcSettings
+from serving.transport import Transport
 
-TRANSPORTS = {"grpcio": GrpcServer}
+TRANSPORTS: dict[str, type[GrpcServer | FrontServer]] = {"grpcio": GrpcServer, "front": FrontServer}
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 PATH = f"/{SERVICE}/ShouldRateLimit"
@@ -35,7 +37,7 @@ RLS = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]
 class Served:
     """A server, and how to reach it."""
 
-    server: GrpcServer
+    server: Transport
     settings: GrpcSettings
     health: Health
     registry: Registry
@@ -52,7 +54,7 @@ Serve = Callable[..., Awaitable[Served]]
 Connect = Callable[..., grpc.aio.Channel]
 
 
-def build(transport: type[GrpcServer], handler: Handler, grace_seconds: float, **options: Any) -> Served:
+def build(transport: type[GrpcServer | FrontServer], handler: Handler, grace_seconds: float, **options: Any) -> Served:
     """Put a server together with all that it serves beside the handler; it is not started."""
     settings = GrpcSettings(**{"grpc_host": "127.0.0.1", "grpc_port": 0, **options})
     health, registry = Health(), Registry()

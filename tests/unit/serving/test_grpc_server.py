@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.grpc_server import _address
+from serving.grpc_server import address_of
 from serving.settings import GrpcSettings
 
 
@@ -15,5 +15,5 @@ from serving.settings import GrpcSettings
     ],
     ids=["ipv4", "ipv6", "unix socket"],
 )
-def test_an_address_is_written_as_grpc_reads_it(settings: GrpcSettings, address: str) -> None:
-    assert _address(settings) == address
+def test_anaddress_of_is_written_as_grpc_reads_it(settings: GrpcSettings, address: str) -> None:
+    assert address_of(settings) == address

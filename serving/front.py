@@ -1,0 +1,188 @@
+"""The native front as a transport: HTTP/2 and gRPC framing outside the GIL, decisions in Python.
+
+    client ──▶ front (Rust threads) ── id, method, message, details ──▶ receiver (a thread)
+                 │                                                         │ whatever has arrived
+                 │ every other method, bytes through                       ▼
+                 ▼                                                event loop: Batches of the method
+        GrpcServer on a private socket                                     │ reply
+        (health, reflection, streams)                                      ▼
+                                                                front.respond / front.fail, by id
+
+1. The front is an accelerator, never a second implementation: the same methods in the same
+   `Batches`, and for everything else the same grpcio server.
+2. The receiver hands over whatever has arrived and never waits for more. What is too large is
+   refused before it is queued, what finds no room by the queue.
+3. A client that has gone and a deadline that has passed come as events: the call leaves the queue.
+4. The front has no TLS and no age of connections: where these are asked for, it listens on a
+   private socket behind a `Relay`.
+5. Closing the front drops what is in flight, so it comes last: after the calls in flight, or the
+   grace. Until then every call is answered, for the front cannot tell its clients to leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+from pygrpc_native import EVENT_CALL, NativeGrpcFront
+
+from serving.batches import Batches, Waiting
+from serving.calls import Call, Caller, Failure, Method, Reply, StatusCode
+from serving.clock import Clock
+from serving.grpc_server import GrpcServer, address_of, batches_of
+from serving.identity import bearer_token
+from serving.metrics import Registry
+from serving.settings import GrpcSettings
+
+# One thread keeps up with what one Python process can decide, and leaves the core to it.
+_IO_THREADS = 1
+
+# Events taken from the front at a time, cancellations among them.
+_EVENTS_MAX = 1024
+
+# How often it is looked whether calls are in flight, once we are to stop.
+_QUIET_SECONDS = 0.02
+
+# Milliseconds as a C int: what grpcio takes for "never".
+_NEVER_SECONDS = (2**31 - 1) / 1000
+
+_Details: TypeAlias = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
+_Event: TypeAlias = tuple[int, int, int, bytes | None, bytes | str | None, _Details | None]
+
+
+class FrontServer:
+    """One listener, with a grpcio server behind it."""
+
+    def __init__(
+        self,
+        settings: GrpcSettings,
+        methods: Sequence[Method],
+        clock: Clock,
+        registry: Registry,
+        *,
+        handlers: Sequence[grpc.GenericRpcHandler] = (),
+        grace_seconds: float = 0.0,
+    ) -> None:
+        self._settings = settings
+        self._methods = methods
+        self._clock = clock
+        self._registry = registry
+        self._handlers = handlers
+        self._grace_seconds = grace_seconds
+        self._batches = [batches_of(method, clock, registry, settings) for method in methods]
+        self._open: dict[int, tuple[Batches, Waiting]] = {}
+        self._folder: Path | None = None
+        self._fallback: GrpcServer | None = None
+        self._front: NativeGrpcFront | None = None
+        self._receiver: threading.Thread | None = None
+        self.port = 0
+        """The port listened on, once started; 0 on a Unix socket."""
+
+    async def start(self) -> None:
+        """Open the listener.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="weir-"))  # of mode 0700
+        private = str(self._folder / "fallback")
+        behind = {"grpc_uds": private, "grpc_server_use_tls": False, "grpc_max_connection_age": _NEVER_SECONDS}
+        self._fallback = GrpcServer(
+            self._settings.model_copy(update=behind),
+            (),
+            self._clock,
+            self._registry,
+            handlers=self._handlers,
+            grace_seconds=self._grace_seconds,
+        )
+        await self._fallback.start()
+        self._front = self._listen(private)
+        self.port = 0 if self._settings.grpc_uds else self._front.bound_port
+        self._receiver = threading.Thread(
+            target=_receive, args=(self._front, asyncio.get_running_loop(), self._arrived), name="front", daemon=True
+        )
+        self._receiver.start()
+
+    async def stop(self) -> None:
+        """Wait for calls in flight, for the grace at most, then close."""
+        if self._fallback is not None:
+            await asyncio.gather(self._until_quiet(), self._fallback.stop())
+        if self._front is not None:
+            await asyncio.to_thread(self._front.close)
+        if self._receiver is not None:
+            await asyncio.to_thread(self._receiver.join)
+        for batches in self._batches:
+            await batches.stop()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self, fallback: str) -> NativeGrpcFront:
+        settings = self._settings
+        front = NativeGrpcFront(
+            address_of(settings),
+            [(method.path, False) for method in self._methods],
+            io_threads=_IO_THREADS,
+            call_details=True,
+            max_concurrent_streams=settings.grpc_max_concurrent_streams,
+            reuse_port=not settings.grpc_uds,
+        )
+        front.set_fallback(fallback)
+        front.start()
+        return front
+
+    async def _until_quiet(self) -> None:
+        end = self._clock.steady() + self._grace_seconds
+        while self._open and self._clock.steady() < end:  # noqa: ASYNC110 - an event would be set for every call
+            await asyncio.sleep(_QUIET_SECONDS)
+
+    def _arrived(self, events: Sequence[_Event]) -> None:
+        now = self._clock.steady()
+        for kind, call_id, method_id, message, _, details in events:
+            if kind == EVENT_CALL and message is not None and details is not None:
+                self._ask(call_id, self._batches[method_id], message, details, now)
+            elif call_id in self._open:
+                batches, waiting = self._open.pop(call_id)
+                batches.drop(waiting)
+
+    def _ask(self, call_id: int, batches: Batches, message: bytes, details: _Details, now: float) -> None:
+        metadata, peer, remaining_seconds = details
+        if len(message) > self._settings.grpc_message_bytes_max:
+            self._answer(call_id, _too_large(message, self._settings.grpc_message_bytes_max))
+            return
+        deadline = math.inf if remaining_seconds is None else now + remaining_seconds
+        call = Call(message, deadline, Caller(peer, token=bearer_token(metadata)))
+        waiting = Waiting(call, partial(self._answer, call_id))
+        self._open[call_id] = batches, waiting
+        batches.submit(waiting)
+
+    def _answer(self, call_id: int, reply: Reply) -> None:
+        self._open.pop(call_id, None)
+        if self._front is None:
+            return
+        if isinstance(reply, bytes):
+            self._front.respond(call_id, reply)
+        else:
+            self._front.fail(call_id, reply.status, reply.detail)
+
+
+def _too_large(message: bytes, bytes_max: int) -> Failure:
+    return Failure(StatusCode.RESOURCE_EXHAUSTED, f"message of {len(message)} bytes; at most {bytes_max} are taken")
+
+
+def _receive(
+    front: NativeGrpcFront, loop: asyncio.AbstractEventLoop, arrived: Callable[[Sequence[_Event]], None]
+) -> None:
+    """Hand over what arrives until the front is closed; runs on a thread of its own."""
+    while (events := front.recv_batch_details(_EVENTS_MAX)) is not None:
+        try:
+            loop.call_soon_threadsafe(arrived, events)
+        except RuntimeError:  # the loop has ended before us
+            return
