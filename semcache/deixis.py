@@ -3,6 +3,7 @@
     1. Nothing but numbers and words that answer, point or fill: whatever they mean was said before.
     2. Short, with a word that points at something that is not in the turn.
     3. Short, and an order about the conversation itself.
+    4. A line that asks about what is shown beside it: `solve this equation`, `output of the following program`.
 
 Equal words then mean something else in every conversation, so such turns are exact only, however near they are. The
 words are English, with those of a few more languages for rule 1; a turn in another language that is missed here still
@@ -17,6 +18,7 @@ _WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Room for "can you explain that again please"; longer turns bring what they speak of.
 _POINTING_WORDS_MAX = 6
 _ORDER_WORDS_MAX = 3
+_SHOWN_WORDS_MAX = 24
 
 
 def _set(words: str) -> frozenset[str]:
@@ -44,6 +46,21 @@ _ORDERS = _set(
     """
 )
 
+_SHOWN = "|".join(
+    _set(
+        """
+        answer article attachment chart code diagram document email equation essay exercise file function graph image
+        integral list message output paragraph passage photo picture poem problem program puzzle query question quote
+        screenshot script sentence snippet statement table text video
+        """
+    )
+)
+_BESIDE = re.compile(
+    rf"\b(?:this|these|(?:the )?(?:following|attached|above|below))(?: \w+){{0,2}}? (?:{_SHOWN})s?\b"
+    rf"|\b(?:{_SHOWN})s? (?:above|below|attached)\b",
+    re.IGNORECASE,
+)
+
 
 def is_deictic(text: str) -> bool:
     """Return whether a turn means nothing without those before it."""
@@ -52,5 +69,8 @@ def is_deictic(text: str) -> bool:
     if all(word in _EMPTY or word.isdigit() for word in words):
         return True
     if len(words) <= _POINTING_WORDS_MAX and not _POINTING.isdisjoint(words):
+        return True
+    # A prompt of several lines, or a long one, can hold what it speaks of.
+    if "\n" not in text and len(words) <= _SHOWN_WORDS_MAX and _BESIDE.search(text):
         return True
     return len(words) <= _ORDER_WORDS_MAX and words[0] in _ORDERS

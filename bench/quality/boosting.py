@@ -1,34 +1,18 @@
-"""Fits boosted trees with LightGBM and writes them down as plain splits and leaves."""
+"""Fits boosted trees with scikit-learn and writes them down as plain splits and leaves."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from semcache.verifier.features import FEATURES
-from semcache.verifier.trees import Split
+from semcache.verifier.trees import LEAVES_MAX, Forest, Split
 
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
-
-ROUNDS_MAX = 250
-SETTINGS: dict[str, Any] = {
-    "objective": "binary",
-    "learning_rate": 0.06,
-    "num_leaves": 15,
-    "min_data_in_leaf": 40,
-    "lambda_l2": 1.0,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "seed": 1,
-    "verbosity": -1,
-    # More similarity never lowers a score: a threshold then means one thing.
-    "monotone_constraints": [int(name == "similarity") for name in FEATURES],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +22,61 @@ class Trees:
     splits: list[Split]
     leaves: list[list[float]]
 
-    def joined(self, other: "Trees") -> "Trees":
+    def forest(self) -> Forest:
+        """Return the form that is served."""
+        return Forest(self.splits, self.leaves, len(FEATURES))
+
+    def scaled(self, factor: float) -> Trees:
+        """Return the model whose score is `factor` times as much."""
+        return Trees(self.splits, [[factor * value for value in tree] for tree in self.leaves])
+
+    def joined(self, other: Trees) -> Trees:
         """Return the model whose score is the sum of both."""
         shift = len(self.leaves)
         moved = [Split(s.tree + shift, s.feature, s.threshold, s.left_leaves) for s in other.splits]
         return Trees(self.splits + moved, self.leaves + other.leaves)
 
 
-def fit(rows: Matrix, labels: Labels, rounds: int, settings: dict[str, Any] | None = None) -> lightgbm.Booster:
+def fit(rows: Matrix, labels: Labels, rounds: int) -> HistGradientBoostingClassifier:
     """Fit `rounds` trees."""
-    return lightgbm.train({**SETTINGS, **(settings or {})}, lightgbm.Dataset(rows, labels.astype(float)), rounds)
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=rounds,
+        max_leaf_nodes=LEAVES_MAX - 1,
+        min_samples_leaf=40,
+        l2_regularization=1.0,
+        # More similarity never lowers a score: a threshold then means one thing.
+        monotonic_cst=[int(name == "similarity") for name in FEATURES],
+        early_stopping=False,
+        random_state=1,
+    )
+    return model.fit(rows, labels)
 
 
-def plain(booster: lightgbm.Booster) -> Trees:
-    """Flatten a fitted model."""
+def plain(model: HistGradientBoostingClassifier) -> Trees:
+    """Flatten a fitted model.
+
+    scikit-learn has no public name for the nodes of these trees;
+    `tests/contract/test_trees.py` holds what is read here to its predictions.
+    """
     splits: list[Split] = []
     leaves: list[list[float]] = []
-    for tree, root in enumerate(booster.dump_model()["tree_info"]):
+    for tree, (predictor,) in enumerate(model._predictors):  # noqa: SLF001
         values: list[float] = []
-        _flatten(root["tree_structure"], tree, values, splits)
+        _flatten(predictor.nodes, 0, tree, values, splits)
         leaves.append(values)
+    start = float(np.asarray(model._baseline_prediction).item())  # noqa: SLF001
+    leaves[0] = [value + start for value in leaves[0]]
     return Trees(splits, leaves)
 
 
-def _flatten(node: dict[str, Any], tree: int, values: list[float], splits: list[Split]) -> None:
-    if "leaf_value" in node:
-        values.append(float(node["leaf_value"]))
+def _flatten(nodes: npt.NDArray[np.void], at: int, tree: int, values: list[float], splits: list[Split]) -> None:
+    node = nodes[at]
+    if node["is_leaf"]:
+        values.append(float(node["value"]))
         return
     first = len(values)
-    _flatten(node["left_child"], tree, values, splits)
+    _flatten(nodes, int(node["left"]), tree, values, splits)
     left = sum(1 << leaf for leaf in range(first, len(values)))
-    splits.append(Split(tree, int(node["split_feature"]), float(node["threshold"]), left))
-    _flatten(node["right_child"], tree, values, splits)
-
-
-def scores(booster: lightgbm.Booster, rows: Matrix) -> npt.NDArray[np.float64]:
-    """Return raw scores (log odds)."""
-    raw: npt.NDArray[np.float64] = booster.predict(rows, raw_score=True)
-    return raw
-
-
-def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation, for tables."""
-    return float(np.std(values))
+    splits.append(Split(tree, int(node["feature_idx"]), float(node["num_threshold"]), left))
+    _flatten(nodes, int(node["right"]), tree, values, splits)

@@ -8,9 +8,12 @@ DEICTIC = [
     *("yes", "continue", "Continue.", "go on", "and then?", "why", "ok thanks!", "run the tests", "fix it", "again"),
     *("what does that mean", "make it shorter", "Explain this", "can you say that again please", "", "?!", "👍", "1."),
     *("weiter bitte", "oui", "try again", "the second one"),
+    *("How do I solve this difficult JEE Advanced question?", "Translate the sentence above to formal German"),
+    "What will be the output of the following program?",
 ]
 WHOLE = [
     *("how do I reset my password", "what is DNS", "capital of France", "explain quantum computing to a child"),
+    "What will be the output of the following program?\nfor i in range(3):\n    print(i * i)",
     *("run the unit tests of the payment service on the staging cluster", "port 6379", "wie ist das Wetter in Berlin"),
 ]
 

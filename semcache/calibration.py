@@ -1,0 +1,198 @@
+"""The gate of a namespace: from labelled feedback to "this score may be served".
+
+    decide(score) ──▶ the last R requests ─┐
+                                           ├─ every few of either ──▶ curve ──▶ threshold, or closed
+    learn(score, is_right) ──▶ last W labels
+
+1. The cache calls `decide` once for every request that gets as far as the semantic step, with the score of the nearest
+   candidate, or None where there is none or a guard refuses it. It calls `learn` for every label of a candidate.
+2. Labels should be a random few percent of candidates, served or not. Complaints about served hits alone are taken
+   too, and make the gate stricter than it need be.
+3. The curve starts from the shipped prior and moves with the last W labels; older ones are forgotten, so the gate
+   follows the traffic. Confidence is the curve's probability.
+4. The threshold is the lowest that keeps the target at an upper bound (`threshold.py`). None: closed.
+5. It closes, too, where the labels at or above the threshold contradict it: so many wrong ones that chance would
+   show them less than once in a thousand times if the target held. It opens when newer labels say otherwise.
+6. A shadow target is measured on the same traffic and never served.
+7. `state` and `restore` carry it over a restart; `absorb` takes the labels of another replica. A state of another
+   scale (verifier, model) is refused: its scores mean something else.
+
+Everything is bounded by `GateSettings`: W labels and R scores of some 60 bytes each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semcache.logistic import Curve, fit
+from semcache.threshold import CLOSED, Basis, Target, Threshold, lowest_threshold
+
+STATE_VERSION = 1
+_CONTRADICTION = 0.001
+
+
+class Label(NamedTuple):
+    """What is known of one candidate: when, its score, and whether its answer fitted."""
+
+    at: float
+    score: float
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Bounds and pace of a gate."""
+
+    target: Target
+    shadow: Target | None = None
+    """A candidate setting, measured beside."""
+    labels_min: int = 0
+    """Labels of its own without which nothing is served; 0: the shipped calibration may serve."""
+    labels_max: int = 800
+    """W, the labels that count."""
+    requests_max: int = 2_000
+    """R, the requests whose scores count."""
+    refit_labels: int = 20
+    refit_requests: int = 500
+    bound_z: float = 1.2816
+    """One-sided 90 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says of one score."""
+
+    confidence: float
+    """Probability that the answer fits."""
+    is_served: bool
+    is_closed: bool = False
+    """No score would be served now."""
+    is_shadow_served: bool = False
+    """The shadow target would have served it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one target of a gate stands."""
+
+    threshold: Threshold
+    labels: int
+    """Labels of candidates that the threshold serves."""
+    wrong: int
+    """Of these, how many were wrong."""
+
+
+class Gate:
+    """Turns scores into decisions; not for several threads."""
+
+    def __init__(self, settings: GateSettings, prior: Curve, scale: str) -> None:
+        self.settings = settings
+        self._prior = prior
+        self._scale = scale
+        self._labels: deque[Label] = deque(maxlen=settings.labels_max)
+        self._requests: deque[float] = deque(maxlen=settings.requests_max)
+        self._new_labels = self._new_requests = 0
+        self._refit()
+
+    def decide(self, score: float | None) -> Decision:
+        """Note a request, and say whether the score of its candidate is served."""
+        self._requests.append(-math.inf if score is None else score)
+        self._new_requests += 1
+        if self._new_requests >= self.settings.refit_requests:
+            self._refit()
+        if score is None:
+            return Decision(0.0, is_served=False, is_closed=self._live.is_closed)
+        return Decision(
+            self._curve.probability(score),
+            is_served=score >= self._live.score,
+            is_closed=self._live.is_closed,
+            is_shadow_served=score >= self._shadow.score,
+        )
+
+    def learn(self, score: float, is_right: bool, now: float) -> None:  # noqa: FBT001 - the label is the message
+        """Take a label of a candidate that no guard refused."""
+        self._labels.append(Label(now, score, is_right))
+        self._new_labels += 1
+        if self._new_labels >= self.settings.refit_labels:
+            self._refit()
+
+    def report(self) -> Report:
+        """Return how the target stands."""
+        return self._report(self._live)
+
+    def shadow_report(self) -> Report | None:
+        """Return how the shadow target would stand."""
+        return self._report(self._shadow) if self.settings.shadow else None
+
+    def absorb(self, labels: Iterable[Label]) -> None:
+        """Take the labels of another replica; those that are known count once."""
+        merged = sorted({*self._labels, *labels})
+        self._labels = deque(merged, maxlen=self.settings.labels_max)
+        self._refit()
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Return the labels that count, the oldest first."""
+        return tuple(self._labels)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes, in JSON's types."""
+        return {
+            "version": STATE_VERSION,
+            "scale": self._scale,
+            "labels": [[label.at, label.score, label.is_right] for label in self._labels],
+            "requests": [None if score == -math.inf else score for score in self._requests],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> bool:
+        """Continue from a state; return whether it is of this version and scale."""
+        if state.get("version") != STATE_VERSION or state.get("scale") != self._scale:
+            return False
+        self._labels.extend(Label(float(at), float(score), bool(right)) for at, score, right in state["labels"])
+        self._requests.extend(-math.inf if score is None else float(score) for score in state["requests"])
+        self._refit()
+        return True
+
+    def _report(self, threshold: Threshold) -> Report:
+        served = [label.is_right for label in self._labels if label.score >= threshold.score]
+        return Report(threshold, len(served), served.count(False))
+
+    def _refit(self) -> None:
+        self._new_labels = self._new_requests = 0
+        scores = np.array([label.score for label in self._labels], np.float64)
+        self._curve = fit(scores, np.array([label.is_right for label in self._labels], np.bool_), self._prior)
+        self._live = self._threshold(self.settings.target)
+        self._shadow = self._threshold(self.settings.shadow) if self.settings.shadow else CLOSED
+
+    def _threshold(self, target: Target) -> Threshold:
+        if len(self._labels) < self.settings.labels_min:
+            return CLOSED
+        seen = np.array(self._requests, np.float64)
+        candidates = seen[np.isfinite(seen)]
+        found = lowest_threshold(self._curve, candidates, len(seen), target, self.settings.bound_z)
+        return CLOSED if self._is_contradicted(found, target) else found
+
+    def _is_contradicted(self, threshold: Threshold, target: Target) -> bool:
+        report = self._report(threshold)
+        allowed = target.error
+        if target.basis is Basis.REQUESTS and threshold.hit_rate > 0:
+            allowed = min(1.0, target.error / threshold.hit_rate)
+        return binomial_tail(report.labels, report.wrong, allowed) < _CONTRADICTION
+
+
+def binomial_tail(trials: int, least: int, probability: float) -> float:
+    """Return how probable `least` or more of `trials` are."""
+    if least <= 0 or probability >= 1.0:
+        return 1.0
+    log_yes, log_no = math.log(probability), math.log1p(-probability)
+    terms = (
+        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * log_yes + (trials - k) * log_no
+        for k in range(least, trials + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, terms)))

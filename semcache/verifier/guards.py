@@ -1,0 +1,132 @@
+"""Rules that refuse a candidate for a reason that can be named.
+
+A guard looks for one difference after which the stored answer is wrong, however
+alike the two texts are. It is silent about everything else: whether the rest
+means the same is for the boosted trees. Order is from the cheapest and clearest
+to the subtlest; the first that fires is the reason in the reply.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from semcache.verifier.classes import MEMBER_OF
+from semcache.verifier.opposites import OPPOSITES
+from semcache.verifier.reading import Reading, read
+
+
+class Guard(Enum):
+    """Why a candidate was refused."""
+
+    LENGTH = "length"
+    NUMBERS = "numbers"
+    UNITS = "units"
+    IDENTIFIERS = "identifiers"
+    NEGATION = "negation"
+    OPPOSITES = "opposites"
+    CLASSES = "classes"
+    NAMES = "names"
+    ASPECT = "aspect"
+    CHOICE = "choice"
+    GENDER = "gender"
+
+
+Rule = Callable[[Reading, Reading], bool]
+
+
+# "Greek" and "Greeks", "Googling" and "Google" are one name.
+_FORM_LETTERS = 4
+_INITIALS = range(2, 6)
+
+
+def _numbers_differ(a: Reading, b: Reading) -> bool:
+    return a.numbers != b.numbers
+
+
+def _units_differ(a: Reading, b: Reading) -> bool:
+    return bool(a.units - b.units) and bool(b.units - a.units)
+
+
+def _identifiers_differ(a: Reading, b: Reading) -> bool:
+    return bool(a.identifiers - b.identifiers) and bool(b.identifiers - a.identifiers)
+
+
+def _negation_differs(a: Reading, b: Reading) -> bool:
+    return a.negations % 2 != b.negations % 2
+
+
+def opposite_pairs(a: Reading, b: Reading) -> int:
+    """Count the pairs of opposites of which each side has one and only one."""
+    only_a, only_b = a.vocabulary - b.vocabulary, b.vocabulary - a.vocabulary
+    return sum(not only_b.isdisjoint(OPPOSITES.get(word, ())) for word in only_a)
+
+
+def _opposites_stand(a: Reading, b: Reading) -> bool:
+    return opposite_pairs(a, b) > 0
+
+
+def _classes_clash(a: Reading, b: Reading) -> bool:
+    only_a = {member.partition(":")[0] for member in a.members - b.members}
+    return bool(only_a) and any(member.partition(":")[0] in only_a for member in b.members - a.members)
+
+
+def _names_clash(a: Reading, b: Reading) -> bool:
+    return bool(missing_names(a, b)) and bool(missing_names(b, a))
+
+
+def missing_names(a: Reading, b: Reading) -> set[str]:
+    """Return the names of `a` that `b` has in no case, no other form and not as initials."""
+    return {name for name in a.names if name not in b.vocabulary and not _is_known(name, b)}
+
+
+def _is_known(name: str, reading: Reading) -> bool:
+    member = MEMBER_OF.get(name)
+    if member is not None:
+        return member in reading.members
+    head = name[:_FORM_LETTERS]
+    is_form = len(head) == _FORM_LETTERS and any(word.startswith(head) for word in reading.words)
+    return is_form or (len(name) in _INITIALS and name in reading.initials)
+
+
+def _aspect_differs(a: Reading, b: Reading) -> bool:
+    return a.aspects != b.aspects
+
+
+def _choice_differs(a: Reading, b: Reading) -> bool:
+    return (_has_only(a, "or", "and") and _has_only(b, "and", "or")) or (
+        _has_only(a, "and", "or") and _has_only(b, "or", "and")
+    )
+
+
+def _has_only(reading: Reading, word: str, other: str) -> bool:
+    return word in reading.vocabulary and other not in reading.vocabulary
+
+
+def _gender_differs(a: Reading, b: Reading) -> bool:
+    return a.genders != b.genders and bool(a.genders) and bool(b.genders)
+
+
+RULES: tuple[tuple[Guard, Rule], ...] = (
+    (Guard.NUMBERS, _numbers_differ),
+    (Guard.UNITS, _units_differ),
+    (Guard.IDENTIFIERS, _identifiers_differ),
+    (Guard.NEGATION, _negation_differs),
+    (Guard.OPPOSITES, _opposites_stand),
+    (Guard.CLASSES, _classes_clash),
+    (Guard.NAMES, _names_clash),
+    (Guard.ASPECT, _aspect_differs),
+    (Guard.CHOICE, _choice_differs),
+    (Guard.GENDER, _gender_differs),
+)
+
+
+def judge_readings(a: Reading, b: Reading) -> Guard | None:
+    """Return the first reason to refuse, or None."""
+    for guard, differs in RULES:
+        if differs(a, b):
+            return guard
+    return None
+
+
+def judge(prompt: str, candidate: str) -> Guard | None:
+    """Return why the answer of `candidate` must not serve `prompt`, or None."""
+    return judge_readings(read(prompt), read(candidate))

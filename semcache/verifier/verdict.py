@@ -1,0 +1,42 @@
+"""The verdict on one candidate: what the guards and the trees say, put together."""
+
+from dataclasses import dataclass
+
+from semcache.verifier.features import Weights, compare
+from semcache.verifier.guards import Guard, judge_readings
+from semcache.verifier.reading import read
+from semcache.verifier.trees import Forest
+
+# Several times what an embedding model reads of a prompt (256 tokens, some 1,000 characters). Two prompts that agree
+# so far and differ beyond it are not told apart by similarity, and reading 4,096 characters takes 2 ms already.
+CHARACTERS_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be thought of one candidate."""
+
+    score: float
+    """Log odds, uncalibrated, that its answer fits; higher is better."""
+    guard: Guard | None
+    """Why it must not be served; None if nothing speaks against it."""
+
+
+class Verifier:
+    """Compares prompts. Immutable: one may be shared by all threads."""
+
+    __slots__ = ("_forest", "_slope", "_weights")
+
+    def __init__(self, forest: Forest, weights: Weights, slope: float) -> None:
+        """Put a fitted model together; `slope` is what similarity adds to the trees' sum, for each unit of it."""
+        self._forest = forest
+        self._weights = weights
+        self._slope = slope
+
+    def verify(self, prompt: str, candidate_prompt: str, similarity: float) -> Verdict:
+        """Judge a candidate; both prompts as `semcache.prompt.normalise` leaves them, similarity as the store gave it."""
+        if len(prompt) > CHARACTERS_MAX or len(candidate_prompt) > CHARACTERS_MAX:
+            return Verdict(0.0, Guard.LENGTH)
+        a, b = read(prompt), read(candidate_prompt)
+        score = self._forest.score(compare(a, b, similarity, self._weights)) + self._slope * similarity
+        return Verdict(score, judge_readings(a, b))

@@ -1,0 +1,92 @@
+"""From text to tokens: what counts as a word, a number, an identifier, and the stem of a word."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from semcache.verifier.lexicon import CONTRACTION_TAILS, CONTRACTIONS
+
+_TOKEN = re.compile(
+    r"""
+    (?P<code> `[^`\n]+`                                   # what the writer marked as code
+            | \w+://[^\s"'<>]+ | [\w.+-]+@[\w-]+\.\w+     # addresses
+            | (?<![\w-])--?[a-zA-Z][\w-]*                 # flags
+            | (?<!\S)~?/[\w.-]+(?:/[\w.-]*)*              # paths
+            | \w*[^\W\d]\w*(?:(?:\.|::|->|\#)\w+)*\(\)    # calls
+            | [^\W\d]\w*(?:(?:\.|::|->)[^\W\d]\w+)+       # dotted names
+            | [^\W\d_][^\W_]*_\w+ | _+[^\W_]\w*           # snake_case
+            | [==!<>+\-*/%&|^]=+ | && | \|\| | << | >> | => | <> | (?<=\s)[<>](?=\s)
+    )
+    | (?P<number> [$€£¥₹]?\d+(?:,\d{2,3})*(?:[.:/]\d+)*(?:%|°|[^\W_]+)? )
+    | (?P<ideograph> [\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af] )
+    | (?P<word> [^\W\d_][^\W_]*(?:'[^\W\d_]+)*(?:\+\+|\#)? )
+    | (?P<stop> [.?!:;\n] | ["(\[] )
+    """,
+    re.VERBOSE,
+)
+_CAMEL = re.compile(r"[a-z][a-z0-9]*[A-Z]|[A-Z][a-z0-9]+[A-Z][a-z]")
+_DOTTED_LETTERS = re.compile(r"\b(?:[A-Za-z]\.){2,}")
+
+
+class Token(NamedTuple):
+    """A token as it was written (a named tuple: made for every word of every lookup)."""
+
+    text: str
+    kind: str  # code, number, ideograph, word
+    is_initial: bool  # a capital here says nothing: it opens a sentence
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Yield the tokens of `text`; punctuation is only seen as the start of a sentence."""
+    text = _DOTTED_LETTERS.sub(lambda match: match[0].replace(".", ""), text)
+    is_initial = True
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "stop":
+            is_initial = True
+            continue
+        yield Token(match[0], kind, is_initial)
+        is_initial = False
+
+
+def is_identifier(text: str) -> bool:
+    """Tell whether a word is cased like a name in a program (`camelCase`, `HashMap`)."""
+    return _CAMEL.match(text) is not None
+
+
+@lru_cache(maxsize=16_384)
+def expand(word: str) -> tuple[str, ...]:
+    """Return the words that a lower-case word stands for: "don't" is two."""
+    whole = CONTRACTIONS.get(word)
+    if whole is not None:
+        return tuple(whole.split())
+    if "'" in word:
+        for tail, meaning in CONTRACTION_TAILS.items():
+            if word.endswith(tail):
+                head = word[: -len(tail)]
+                return (head, meaning) if meaning else (head,)
+        return (word.replace("'", ""),)
+    return (word,)
+
+
+@lru_cache(maxsize=16_384)
+def stem(word: str) -> str:
+    """Cut the endings of inflection, so that "running", "runs" and "run" are one.
+
+    Light on purpose: a stem that joins two meanings hides a difference from
+    every feature that follows.
+    """
+    if len(word) <= 3 or not word.isalpha():
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    for ending in ("ing", "ed", "ers", "er", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith(("ss", "us", "is")):
+            word = word[: -len(ending)]
+            break
+    if word.endswith("e") and len(word) > 3:
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou":
+        word = word[:-1]
+    return word
