@@ -56,7 +56,7 @@ _SHOWN = "|".join(
     )
 )
 _BESIDE = re.compile(
-    rf"\b(?:this|these|(?:the )?(?:following|attached|above|below))(?: \w+){{0,2}}? (?:{_SHOWN})s?\b"
+    rf"\b(?:this|these|(?:the )?(?:following|attached|above|below))(?: \w+){{0,3}}? (?:{_SHOWN})s?\b"
     rf"|\b(?:{_SHOWN})s? (?:above|below|attached)\b",
     re.IGNORECASE,
 )
