@@ -38,3 +38,5 @@ def configure(settings: LogSettings) -> None:
     )
     level = _LEVELS.get(settings.log_level, settings.log_level)
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # It tells of every change of a file; what became of the change is told by us.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -44,6 +44,11 @@ def pairs(value: object) -> object:
     return dict(pair.strip().split(":", 1) for pair in value.split(",") if ":" in pair)
 
 
+def upper(value: object) -> object:
+    """Take a choice in upper or lower case."""
+    return value.upper() if isinstance(value, str) else value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
 Pairs = Annotated[dict[str, str], BeforeValidator(pairs)]
 
@@ -130,8 +135,10 @@ class LifecycleSettings(Group):
 class LogSettings(Group):
     """Logs, on standard error."""
 
-    log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "PANIC"] = "WARN"
-    """Least severity written."""
+    log_level: Annotated[
+        Literal["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "PANIC"], BeforeValidator(upper)
+    ] = "WARN"
+    """Least severity written; upper or lower case."""
     log_format: Literal["text", "json"] = "text"
     """`json` writes `@timestamp`, `level`, `@message` and fields."""
     log_denials_per_second: float = 1.0

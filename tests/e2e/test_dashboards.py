@@ -1,0 +1,67 @@
+"""deploy/prometheus and deploy/grafana: what they ask for is on the page of a running service."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.e2e.conftest import StartService
+from tests.fakes.processes import RedisProcess, free_port
+from weir.client import AskError, Client
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = """
+domain: llm
+descriptors:
+  - key: user
+    rate_limit: { unit: day, requests_per_unit: 10 }
+"""
+SERIES = re.compile(r"\b(?:ratelimit|weir|semcache)_\w+")
+
+
+def alerts() -> Iterator[str]:
+    text = (DEPLOY / "prometheus" / "alerts.yaml").read_text()
+    yield from (rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"])
+
+
+def panels() -> Iterator[str]:
+    dashboard: dict[str, Any] = json.loads((DEPLOY / "grafana" / "ratelimit.json").read_text())
+    yield from (target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    yield from (variable["query"] for variable in dashboard["templating"]["list"])
+
+
+async def page(address: str) -> set[str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://{address}/metrics") as response:
+        text = await response.text()
+    return {re.split(r"[ {]", line, maxsplit=1)[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+@pytest.fixture
+async def served(start_service: StartService, redis: RedisProcess) -> set[str]:
+    """Every series of two services, in memory and over a Redis, that let through, refused and could not answer."""
+    found: set[str] = set()
+    for backend in ("memory", "redis"):
+        address = f"127.0.0.1:{free_port()}"
+        over = {"BACKEND_TYPE": backend, "REDIS_SOCKET_TYPE": "unix", "REDIS_URL": str(redis.path)}
+        service = await start_service(RULES, {"USE_PROMETHEUS": "true", "PROMETHEUS_ADDR": address, **over})
+        async with Client(service.target) as client:
+            for hits in (9, 9, 9):
+                await client.ask("llm", [(("user", "alice"),)], hits)
+            with pytest.raises(AskError):
+                await client.ask("", [(("user", "alice"),)])
+        found |= await page(address)
+    return found
+
+
+async def test_alerts_and_dashboard_ask_for_series_that_exist(served: set[str]) -> None:
+    asked = {series for expression in [*alerts(), *panels()] for series in SERIES.findall(expression)}
+
+    assert len(asked) > 15
+    assert asked - served == set()
