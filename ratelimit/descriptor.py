@@ -29,3 +29,5 @@ class Request:
     descriptors: tuple[Descriptor, ...]
     hits: int | None = None
     """None: not given, which counts as 1."""
+    request_id: str = ""
+    """Of the entry that REQUEST_ID_ENTRY names; it is in no descriptor."""

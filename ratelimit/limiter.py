@@ -36,6 +36,8 @@ class Ask:
     hits: int
     """Of descriptors that bring none of their own; at least 1."""
     deadline: float
+    request_id: str = ""
+    """Empty where the request carries none."""
 
 
 @dataclass(slots=True)

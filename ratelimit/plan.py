@@ -9,7 +9,7 @@ rules change. Where a rule `replaces` others by name, those steps have no rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Descriptor, Entry, Request
@@ -48,6 +48,14 @@ class Plan:
     request: Request
     steps: tuple[Step, ...]
     is_known_domain: bool = True
+
+    def with_hits(self, own_hits: Sequence[int | None]) -> Plan:
+        """Return the plan of a request that differs in the hits its descriptors carry, None where they carry none."""
+        steps = [
+            step if hits is None or step.rule is None else replace(step, hits=min(hits, COUNT_MAX))
+            for step, hits in zip(self.steps, own_hits, strict=True)
+        ]
+        return replace(self, steps=tuple(steps))
 
 
 class Planner:

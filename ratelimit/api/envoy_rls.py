@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from ratelimit.accounting import Stats
 from ratelimit.api import rls_messages
 from ratelimit.api.denials import DenialLog
-from ratelimit.api.plans import Plans
+from ratelimit.api.plans import MESSAGE_BYTES_MAX, Plans
+from ratelimit.api.shapes import Shape, shape_of
+from ratelimit.descriptor import Request
 from ratelimit.errors import BadRequest, StoreError, StoreRefused
 from ratelimit.limiter import Ask, Limiter
 from ratelimit.metering import Metering
@@ -53,23 +55,21 @@ class EnvoyRls:
         self._rules = rules
         self._descriptors_max = settings.descriptors_max
         self._request_id_entry = settings.request_id_entry
-        self._plans = Plans(entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
+        self._plans = Plans(registry, entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
         self._clock = clock
         self._metrics = Metrics(registry, stats)
         self._denials = denials
         self._metering = Metering(
             stats, wait_seconds=settings.charge_expected_within, counters_max=settings.charges_expected_max
         )
-        registry.gauge("weir.plans.entries", lambda: len(self._plans))
-        registry.gauge("weir.plans.hits", lambda: self._plans.hits)
-        registry.gauge("weir.plans.misses", lambda: self._plans.misses)
 
     async def should_rate_limit(self, calls: Sequence[Call]) -> Sequence[Reply]:
         """Answer a batch of RateLimitRequests."""
         started = self._clock.steady()
-        drafts = [self._ask(call) for call in calls]
+        rules, modes = self._rules.current, self._rules.modes
+        self._plans.renew(self._rules.generation)
+        drafts = [self._ask(call, rules, modes) for call in calls]
         asks = [draft for draft in drafts if isinstance(draft, Ask)]
-        modes = self._rules.modes
         verdicts = iter(await self._limiter.decide(asks, modes) if asks else ())
         now = self._clock.steady()
         replies = [
@@ -79,18 +79,39 @@ class EnvoyRls:
         self._metrics.count_calls(len(calls), self._clock.steady() - started)
         return replies
 
-    def _ask(self, call: Call) -> Ask | Failure:
-        rules = self._rules.current
+    def _ask(self, call: Call, rules: RuleSet | None, modes: ModeSettings) -> Ask | Failure:
         try:
-            plan = self._plans.get(call.message, self._rules.generation, lambda message: self._plan(message, rules))
+            plan = self._plans.get(call.message)
+            ask = self._ask_anew(call, rules, modes) if plan is None else _ask_as(plan, plan.request, call.deadline)
         except BadRequest as error:
             self._metrics.service_error.add()
             # The reference answers its two own complaints with UNKNOWN; what it has no words for is the caller's fault.
             is_known = str(error) in {NO_DOMAIN, NO_DESCRIPTORS, NO_RULES}
             return Failure(StatusCode.UNKNOWN if is_known else StatusCode.INVALID_ARGUMENT, str(error))
-        if not plan.is_known_domain:
-            self._metrics.count_unknown_domain(plan)
-        return Ask(plan, plan.request.hits or 1, call.deadline)
+        if not ask.plan.is_known_domain:
+            self._metrics.count_unknown_domain(ask.plan)
+        return ask
+
+    def _ask_anew(self, call: Call, rules: RuleSet | None, modes: ModeSettings) -> Ask:
+        """Plan a message that is not known as it is; perhaps it is but for its hits and its request id."""
+        message = call.message
+        shape = self._shape(message, modes)
+        if shape is None or shape.key is message:
+            plan = self._plan(message, rules)
+            self._plans.keep(None if shape is None else shape.key, plan)
+            return _ask_as(plan, plan.request, call.deadline)
+        known = self._plans.get(shape.key)
+        if known is None:
+            known = self._plan(message, rules)
+            self._plans.keep(shape.key, known)
+        return _ask_as(known.with_hits(shape.own_hits) if shape.own_hits else known, shape, call.deadline)
+
+    def _shape(self, message: bytes, modes: ModeSettings) -> Shape | None:
+        if len(message) > MESSAGE_BYTES_MAX:
+            return None
+        if modes.response_dynamic_metadata:  # it tells the request, with its hits
+            return Shape(message)
+        return shape_of(message, self._request_id_entry)
 
     def _plan(self, message: bytes, rules: RuleSet | None) -> Plan:
         request = rls_messages.parse(
@@ -122,6 +143,10 @@ class EnvoyRls:
         )
 
 
+def _ask_as(plan: Plan, given: Request | Shape, deadline: float) -> Ask:
+    return Ask(plan, given.hits or 1, deadline, given.request_id)
+
+
 def response_headers(modes: ModeSettings) -> tuple[str, str, str]:
     """Return the names of the limit headers for the client."""
     return modes.limit_limit_header, modes.limit_remaining_header, modes.limit_reset_header
@@ -150,8 +175,7 @@ class Metrics:
     def count_calls(self, calls: int, seconds: float) -> None:
         """Count a batch; each of its calls took as long as the batch."""
         self.total_requests.add(calls)
-        for _ in range(calls):
-            self.response_time.observe(seconds)
+        self.response_time.observe(seconds, calls)
 
     def count_unknown_domain(self, plan: Plan) -> None:
         """Count one for each descriptor, as the reference does."""

@@ -40,7 +40,14 @@ def parse(message: bytes, *, descriptors_max: int, request_id_entry: str = "") -
     if len(wire.descriptors) > descriptors_max:
         raise BadRequest(f"descriptors: {len(wire.descriptors)} of them, at most {descriptors_max} are taken")
     descriptors = tuple(_descriptor(descriptor, request_id_entry) for descriptor in wire.descriptors)
-    return Request(wire.domain, descriptors, wire.hits_addend or None)
+    return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, request_id_entry))
+
+
+def _request_id(wire: rls_pb2.RateLimitRequest, request_id_entry: str) -> str:
+    if not request_id_entry:
+        return ""
+    entries = (entry for descriptor in wire.descriptors for entry in descriptor.entries)
+    return next((entry.value for entry in entries if entry.key == request_id_entry), "")
 
 
 def _descriptor(wire: rls_pb2.RateLimitDescriptor, request_id_entry: str) -> Descriptor:

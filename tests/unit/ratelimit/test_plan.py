@@ -59,3 +59,13 @@ def test_hits_that_no_counter_can_hold_are_cut() -> None:
     planned = plan(rule_set("d", limit("a")), Descriptor((("a", "1"),), hits=2**64 - 1))
 
     assert planned.steps[0].hits == COUNT_MAX
+
+
+def test_a_plan_serves_requests_that_differ_in_their_hits() -> None:
+    rules = rule_set("d", limit("a"), limit("b"))
+    known = plan(rules, Descriptor((("a", ""),), 5), Descriptor((("b", ""),)), Descriptor((("c", ""),), 5))
+
+    served = known.with_hits([COUNT_MAX + 1, None, 7])
+
+    assert [step.hits for step in served.steps] == [COUNT_MAX, None, None]
+    assert [step.hits for step in known.steps] == [5, None, None]

@@ -1,49 +1,80 @@
 from __future__ import annotations
 
-from ratelimit.api.plans import MESSAGE_BYTES_MAX, PLAN_BYTES, Plans
+from ratelimit.api.plans import PLAN_BYTES, Plans
 from ratelimit.descriptor import Request
 from ratelimit.plan import Plan
+from serving.metrics import Registry
+
+PLAN = Plan(Request("d", ()), ())
 
 
-def make(message: bytes) -> Plan:
-    return Plan(Request(message.decode(), ()), ())
+def plans(entries_max: int = 10, bytes_max: int = 100_000, registry: Registry | None = None) -> Plans:
+    made = Plans(registry or Registry(), entries_max=entries_max, bytes_max=bytes_max)
+    made.renew(1)
+    return made
 
 
-def test_a_message_is_planned_once() -> None:
-    plans = Plans(entries_max=10, bytes_max=100_000)
+def test_a_plan_is_remembered() -> None:
+    known = plans()
+    known.keep(b"a", PLAN)
 
-    assert plans.get(b"a", 1, make) is plans.get(b"a", 1, make)
-    assert (plans.hits, plans.misses) == (1, 1)
+    assert known.get(b"a") is PLAN
+    assert known.get(b"b") is None
+
+
+def test_the_hit_rate_is_a_metric() -> None:
+    registry = Registry()
+    known = plans(registry=registry)
+    for key in (b"a", None):
+        known.keep(key, PLAN)
+    known.get(b"a")
+
+    figures = {sample.name: sample.value for sample in registry.samples()}
+    assert figures == {
+        "weir.plans.hits": 1,
+        "weir.plans.misses": 2,
+        "weir.plans.entries": 1,
+        "weir.plans.bytes": PLAN_BYTES + 1,
+    }
 
 
 def test_new_rules_forget_every_plan() -> None:
-    plans = Plans(entries_max=10, bytes_max=100_000)
-    first = plans.get(b"a", 1, make)
+    known = plans()
+    known.keep(b"a", PLAN)
+    known.renew(2)
 
-    assert plans.get(b"a", 2, make) is not first
-    assert len(plans) == 1
+    assert known.get(b"a") is None
+    assert len(known) == 0
+
+
+def test_the_same_rules_forget_nothing() -> None:
+    known = plans()
+    known.keep(b"a", PLAN)
+    known.renew(1)
+
+    assert known.get(b"a") is PLAN
 
 
 def test_the_least_recently_used_leaves_first() -> None:
-    plans = Plans(entries_max=2, bytes_max=100_000)
-    first = plans.get(b"a", 1, make)
-    for message in (b"b", b"a", b"c"):
-        plans.get(message, 1, make)
+    known = plans(entries_max=2)
+    known.keep(b"a", PLAN)
+    known.keep(b"b", PLAN)
+    known.get(b"a")
+    known.keep(b"c", PLAN)
 
-    assert (len(plans), plans.get(b"a", 1, make) is first) == (2, True)
-    assert plans.misses == 3
+    assert [key for key in (b"a", b"b", b"c") if known.get(key)] == [b"a", b"c"]
 
 
 def test_plans_are_bounded_in_bytes() -> None:
-    plans = Plans(entries_max=10, bytes_max=2 * (PLAN_BYTES + 1))
-    for message in (b"a", b"b", b"c"):
-        plans.get(message, 1, make)
+    known = plans(bytes_max=2 * (PLAN_BYTES + 1))
+    for key in (b"a", b"b", b"c"):
+        known.keep(key, PLAN)
 
-    assert len(plans) == 2
+    assert len(known) == 2
 
 
-def test_a_large_message_is_not_kept() -> None:
-    plans = Plans(entries_max=10, bytes_max=100_000)
-    plans.get(b"a" * (MESSAGE_BYTES_MAX + 1), 1, make)
+def test_what_has_no_key_is_not_kept() -> None:
+    known = plans()
+    known.keep(None, PLAN)
 
-    assert len(plans) == 0
+    assert len(known) == 0
