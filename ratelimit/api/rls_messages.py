@@ -22,9 +22,10 @@ from ratelimit.specs import JsonValue
 from ratelimit.verdict import REMAINING_MAX, Status, Verdict
 
 # Tags of RateLimitResponse and its messages: field number × 8 + wire type.
-_OVERALL_CODE, _STATUSES, _RESPONSE_HEADERS, _REQUEST_HEADERS, _METADATA = b"\x08", b"\x12", b"\x1a", b"\x22", b"\x32"
-_CODE, _CURRENT_LIMIT, _REMAINING, _RESET = b"\x08", b"\x12", b"\x18", b"\x22"
-_OK, _OVER_LIMIT = b"\x01", b"\x02"
+_STATUSES, _RESPONSE_HEADERS, _REQUEST_HEADERS, _METADATA = b"\x12", b"\x1a", b"\x22", b"\x32"
+_CURRENT_LIMIT, _REMAINING, _RESET = b"\x12", b"\x18", b"\x22"
+# The field of the code has the same number in the response and in each of its statuses.
+_CODE_OK, _CODE_OVER_LIMIT = b"\x08\x01", b"\x08\x02"
 
 
 def parse(message: bytes, *, descriptors_max: int, request_id_entry: str = "") -> Request:
@@ -72,7 +73,7 @@ def encode(
     verdict: Verdict, *, response_headers: Sequence[str] | None = None, request_headers: Sequence[str] | None = None
 ) -> bytes:
     """Write a RateLimitResponse; headers are the names for limit, remaining and reset, or None for none."""
-    parts = [_OVERALL_CODE, _OVER_LIMIT if verdict.is_over else _OK]
+    parts = [_CODE_OVER_LIMIT if verdict.is_over else _CODE_OK]
     for status in verdict.statuses:
         encoded = _status(status)
         parts += (_STATUSES, varint(len(encoded)), encoded)
@@ -87,26 +88,42 @@ def encode(
 
 
 def _status(status: Status) -> bytes:
-    parts = [_CODE, _OVER_LIMIT if status.is_over else _OK]
-    if status.limit is not None:
-        parts.append(_limit(status.limit))
-    if status.remaining:
-        parts += (_REMAINING, varint(min(status.remaining, REMAINING_MAX)))
-    if status.limit is not None:
-        seconds = varint(status.reset_seconds)
-        parts += (_RESET, varint(len(seconds) + 1), b"\x08", seconds)
-    return b"".join(parts)
+    limit, remaining = status.limit, status.remaining
+    if limit is None:
+        head, reset = (_CODE_OVER_LIMIT if status.is_over else _CODE_OK), b""
+    else:
+        known = _HEADS.get(id(limit))
+        head = (known[1] if known is not None and known[0] is limit else _remember(limit))[status.is_over]
+        reset = _reset(status.reset_seconds)
+    if not remaining:
+        return head + reset
+    return b"%b%b%b%b" % (head, _REMAINING, varint(min(remaining, REMAINING_MAX)), reset)
 
 
-# Bounded: overrides make limits without end.
-@lru_cache(maxsize=4096)
-def _limit(limit: Limit) -> bytes:
+# Code and `current_limit` of the limits now in use, OK and OVER_LIMIT. By identity, which the limit kept beside it
+# makes safe: to hash a limit costs more than to write it. Bounded: overrides make limits without end.
+_HEADS: dict[int, tuple[Limit, tuple[bytes, bytes]]] = {}
+_HEADS_MAX = 4_096
+
+
+def _remember(limit: Limit) -> tuple[bytes, bytes]:
     """Write `current_limit`; amounts above 32 bits are told as the largest that fits."""
     amount = min(limit.amount, REMAINING_MAX)
     wire = rls_pb2.RateLimitResponse.RateLimit(requests_per_unit=amount, name=limit.name)
     wire.unit = rls_pb2.RateLimitResponse.RateLimit.Unit.ValueType(limit.unit.number)
     encoded = wire.SerializeToString()
-    return _CURRENT_LIMIT + varint(len(encoded)) + encoded
+    told = _CURRENT_LIMIT + varint(len(encoded)) + encoded
+    if len(_HEADS) >= _HEADS_MAX:
+        _HEADS.clear()
+    heads = _CODE_OK + told, _CODE_OVER_LIMIT + told
+    _HEADS[id(limit)] = limit, heads
+    return heads
+
+
+@lru_cache(maxsize=4_096)
+def _reset(seconds: int) -> bytes:
+    encoded = varint(seconds)
+    return b"%b%b\x08%b" % (_RESET, varint(len(encoded) + 1), encoded)
 
 
 def _headers(status: Status, names: Sequence[str]) -> list[bytes]:
@@ -122,16 +139,13 @@ def _struct(metadata: Mapping[str, JsonValue]) -> bytes:
     return ParseDict(dict(metadata), Struct()).SerializeToString()
 
 
-_SMALL = [bytes([number]) for number in range(128)]
+# Fourteen bits at a time: as last groups, and as groups that others follow. 1.4 MiB, and a third of the time of a loop.
+_LAST = [bytes([number]) if number < 128 else bytes([number & 127 | 128, number >> 7]) for number in range(1 << 14)]
+_FIRST = [bytes([number & 127 | 128, number >> 7 | 128]) for number in range(1 << 14)]
 
 
 def varint(number: int) -> bytes:
     """Write a non-negative number in base 128, least significant group first."""
-    if number < 128:
-        return _SMALL[number]
-    groups = bytearray()
-    while number > 127:
-        groups.append(number & 127 | 128)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
+    if number < 1 << 14:
+        return _LAST[number]
+    return _FIRST[number & 0x3FFF] + varint(number >> 14)
