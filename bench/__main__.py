@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import h2load, services
+from bench import h2load, handler, services
 
 RESULTS = Path(__file__).parent / "results" / "local"
 DESCRIPTORS = (1, 2, 4)
@@ -36,6 +36,9 @@ def main() -> None:
         if "throughput" in options.what:
             figures["throughput"] = throughput(variants, options.rounds, options.calls)
             console.print(throughput_table(figures["throughput"]))
+        if "handler" in options.what:
+            figures["handler"] = handler.measure(folder, socket, options.rounds)
+            console.print(handler.table(figures["handler"]))
         if "latency" in options.what:
             figures["latency"] = latency(variants, options.seconds)
             console.print(latency_table(figures["latency"]))
@@ -48,7 +51,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["throughput", "latency"], help="throughput, latency")
+    parser.add_argument("what", nargs="*", default=["throughput", "latency"], help="throughput, latency, handler")
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are told")
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a round")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a run at a fixed rate")

@@ -111,18 +111,30 @@ def nothing() -> Iterator[Service]:
         yield service
 
 
-@contextmanager
-def ratelimit(folder: Path, env: Mapping[str, str]) -> Iterator[Service]:
-    """Run our service over the rules above."""
+def environment(folder: Path) -> dict[str, str]:
+    """Write the rules above below a folder, and return the settings that every run shares; metrics are on."""
     config = folder / "rules" / "config"
     config.mkdir(parents=True, exist_ok=True)
     (config / "bench.yaml").write_text(RULES)
-    port = free_port()
-    settings = {
-        "GRPC_PORT": str(port), "PORT": "0", "DEBUG_PORT": "0", "RUNTIME_ROOT": str(folder / "rules"),
-        "RUNTIME_WATCH_ROOT": "false", "USE_STATSD": "false", "USE_PROMETHEUS": "true", "PROMETHEUS_ADDR": ":0",
-        "DRAIN_DELAY": "0", **env,
+    return {
+        "PORT": "0", "DEBUG_PORT": "0", "RUNTIME_ROOT": str(folder / "rules"), "RUNTIME_WATCH_ROOT": "false",
+        "USE_STATSD": "false", "USE_PROMETHEUS": "true", "PROMETHEUS_ADDR": "127.0.0.1:0", "DRAIN_DELAY": "0",
     }  # fmt: skip
+
+
+def stores(socket: str) -> dict[str, dict[str, str]]:
+    """Return the settings of each place that counters live in."""
+    return {
+        "redis": {"BACKEND_TYPE": "redis", "REDIS_SOCKET_TYPE": "unix", "REDIS_URL": socket},
+        "memory": {"BACKEND_TYPE": "memory"},
+    }
+
+
+@contextmanager
+def ratelimit(folder: Path, env: Mapping[str, str]) -> Iterator[Service]:
+    """Run our service over the rules above."""
+    port = free_port()
+    settings = {"GRPC_PORT": str(port), **environment(folder), **env}
     with process(SERVICE_CORE, [sys.executable, "-m", "ratelimit"], settings) as child:
         service = Service(port, child.pid)
         wait_for(lambda: service.ask(request(1)).statuses[0].HasField("current_limit"))

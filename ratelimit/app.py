@@ -30,6 +30,7 @@ from ratelimit.source import Rules, RuleSource
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
+from serving import collector
 from serving.calls import Method
 from serving.clock import Clock, SystemClock
 from serving.digests import shower
@@ -228,6 +229,7 @@ def main() -> int:
         configure(settings.log)
         for remark in service_settings.environment_remarks():
             _log.warning(remark)
+        collector.settle()
         uvloop.run(serve(settings))
     except (SettingsError, OSError) as error:
         print(f"ratelimit: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet
