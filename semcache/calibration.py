@@ -106,6 +106,10 @@ class Gate:
         self._new_requests += 1
         if self._new_requests >= self.settings.refit_requests:
             self._refit()
+        return self.peek(score)
+
+    def peek(self, score: float | None) -> Decision:
+        """Say whether a score is served, of what is no request: a fetch under way, say."""
         if score is None:
             return Decision(0.0, is_served=False, is_closed=self._live.is_closed)
         return Decision(

@@ -103,6 +103,8 @@ class Entry:
     created_at: float
     expires_at: float
     tenant: str = ""
+    history: str = field(default="", repr=False)
+    """The conversation before the prompt, where its namespace compares that by meaning; else it is in the scope."""
     epoch: int = 0
     """Of the namespace when the answer was asked for; another one now, and the entry is not there."""
     tags: tuple[str, ...] = ()

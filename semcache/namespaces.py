@@ -101,9 +101,8 @@ class Ttl(_Block):
     max: Seconds = Field(default=86_400.0, gt=0)
     """Most that a caller may name; more is cut to it."""
     jitter: Share = 0.1
-    """Share of the life that is taken off at random, so that answers stored together do not end together."""
-    renew_on_hit: bool = False
-    """A hit lets the answer live on for the default. Off: an answer ends when it was said to, however popular."""
+    """Share of the life that is taken off at random, so that answers stored together do not end together. A hit renews
+    nothing: an answer ends when it was said to, however popular."""
 
     @model_validator(mode="after")
     def _default_fits(self) -> Self:

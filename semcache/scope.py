@@ -75,6 +75,14 @@ def entry_id(scope: ScopeId, prompt: str) -> EntryId:
     return EntryId(str(uuid.uuid5(_ENTRIES, f"{scope}\n{prompt}")))
 
 
+def is_entry_id(text: str) -> bool:
+    """Return whether a text is an id as `entry_id` spells them; stores refuse others in ways of their own."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def canonical_json(value: Json) -> str:
     """Return the one spelling of a JSON value.
 

@@ -113,6 +113,30 @@ class LeaseSettings(Group):
     """Bound on every question to Redis."""
 
 
+class CacheSettings(Group):
+    """Lookups and offers."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_")
+
+    # Precedent: Envoy gives an external processor 200 ms, and ours must fire first.
+    lookup_timeout: Seconds = Field(default=0.150, gt=0)
+    """Time for a lookup, and the most that a caller may ask for; then it is a MISS or a BYPASS that says what was
+    slow. A wait for another caller's fetch is not part of it."""
+    store_timeout: Seconds = Field(default=2.0, gt=0)
+    """Time to embed an answer's prompt; writing has the store's own bound."""
+    waiting_max: int = Field(default=4_096, ge=0)
+    """Lookups that may wait for another caller's fetch; beyond it they are a MISS at once."""
+    uses_interval: Seconds = Field(default=1.0, gt=0)
+    """How often it is written down what was served."""
+    uses_waiting_max: int = Field(default=65_536, ge=1)
+    """Entries whose uses may wait to be written down; further ones are not counted."""
+    judged_max: int = Field(default=65_536, ge=1)
+    """Lookups that feedback was given on are remembered, so that none counts twice."""
+    prompts_remembered: int = Field(default=4_096, ge=0)
+    """Prompts whose embedding is remembered, so that what was looked up is not embedded again when it is stored; 1.5 kB
+    each."""
+
+
 class NamespaceSettings(Group):
     """The file of namespaces."""
 

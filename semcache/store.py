@@ -117,7 +117,11 @@ class EntryStore(Protocol):
         """
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
-        """Replace the records of entries; of those that are gone, none is made. The last writer wins."""
+        """Replace the records of entries; of those that are gone, none is made.
+
+        The last writer wins, except that a live record does not replace a quarantined one: whoever counts uses may
+        not have heard of the judgement yet.
+        """
 
     async def remove(self, selector: Selector, limit: int) -> int:
         """Remove at most `limit` of the selected entries; return how many. 0: none is left."""

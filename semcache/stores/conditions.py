@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from semcache.entry import State
+from semcache.entry import EntryId, Record, State
 from semcache.store import Question, Selector
 
 Condition: TypeAlias = tuple[str, str, object]
@@ -37,3 +37,11 @@ def of_selector(selector: Selector) -> Sequence[Condition]:
         ("lt", "epoch", selector.epoch_below),
     ]
     return [condition for condition in conditions if condition[2] is not None]
+
+
+def of_amended(entry_id: EntryId, record: Record) -> Sequence[Condition]:
+    """Return what an entry must be for its record to be replaced by this one."""
+    conditions: list[Condition] = [("in", "id", [entry_id])]
+    if record.state is State.LIVE:
+        conditions.append(("is", "state", int(State.LIVE)))
+    return conditions

@@ -63,6 +63,7 @@ def to_entry(entry_id: str, payload: Payload) -> Entry:
         created_at=float(payload["created_at"]),
         expires_at=float(payload["expires_at"]),
         tenant=payload["tenant"],
+        history=document.get("history", ""),
         epoch=payload["epoch"],
         tags=tuple(payload["tags"]),
         source=document["source"],
@@ -91,6 +92,7 @@ def to_candidate(entry_id: str, similarity: float, payload: Payload) -> Candidat
 def _document(entry: Entry) -> str:
     completion = asdict(entry.completion)
     completion["body"] = base64.b64encode(entry.completion.body).decode()
-    return json.dumps(
-        {"completion": completion, "source": dict(entry.source)}, ensure_ascii=False, separators=(",", ":")
-    )
+    document: dict[str, object] = {"completion": completion, "source": dict(entry.source)}
+    if entry.history:
+        document["history"] = entry.history
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

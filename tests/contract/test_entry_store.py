@@ -293,6 +293,18 @@ async def test_eviction_takes_what_is_worth_least_of_its_namespace(store: EntryS
     assert await left(store) == {"used", "new", "elsewhere"}
 
 
+async def test_a_live_record_does_not_replace_a_quarantined_one(store: EntryStore) -> None:
+    await store.add([row("p")])
+    judged = Record(State.QUARANTINED, hits=1, wrong=1)
+    await store.amend({entry("p").id: judged})
+
+    await store.amend({entry("p").id: Record(hits=7)})
+
+    (kept,) = (await store.scan(Selector(), 10)).entries
+    assert kept.entry.record == judged
+    assert await prompts(store, ask()) == []
+
+
 async def test_an_amended_record_counts_in_eviction(store: EntryStore) -> None:
     await store.add([row("a", record=Record(used_at=NOW)), row("b", record=Record(used_at=NOW + 1))])
     await store.amend({entry("a").id: Record(hits=1, used_at=NOW + 2)})

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
+from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.errors import StoreError, StoreRefused
 from semcache.store import Candidate, Page, Question, Selector
 
@@ -58,6 +58,8 @@ class FakeStore:
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         rows = self._rows()
         for one in records.keys() & rows.keys():
+            if records[one].state is State.LIVE and rows[one].entry.record.state is not State.LIVE:
+                continue
             rows[one] = replace(rows[one], entry=replace(rows[one].entry, record=records[one]))
 
     async def remove(self, selector: Selector, limit: int) -> int:

@@ -119,10 +119,10 @@ class Engine:
         made = [edge.Point(UUID(one), _floats(vector), payload) for one, vector, payload in points]
         self._shard.update(edge.UpdateOperation.upsert_points(made))
 
-    def amend(self, changes: Mapping[str, dict[str, Any]]) -> None:
-        """Set fields of those points that exist."""
-        for one, payload in changes.items():
-            self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter([("in", "id", [one])]), payload))
+    def amend(self, changes: Sequence[tuple[Sequence[Condition], dict[str, Any]]]) -> None:
+        """Set fields of those points that there are."""
+        for conditions, payload in changes:
+            self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(conditions), payload))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""

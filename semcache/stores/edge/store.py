@@ -10,7 +10,7 @@ from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
 from semcache.errors import StoreRefused
 from semcache.settings import EdgeSettings
 from semcache.store import Candidate, Page, Question, Selector
-from semcache.stores.conditions import of_question, of_selector
+from semcache.stores.conditions import of_amended, of_question, of_selector
 from semcache.stores.edge.shard import Shard
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.vectors import from_bytes, to_bytes
@@ -63,8 +63,8 @@ class EdgeStore:
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records."""
-        changes = {one: record_to_payload(record) for one, record in records.items()}
-        await self.shard.write(changes, "amend", changes)
+        changes = [(of_amended(one, record), record_to_payload(record)) for one, record in records.items()]
+        await self.shard.write(records, "amend", changes)
 
     async def remove(self, selector: Selector, limit: int) -> int:
         """Remove selected entries."""

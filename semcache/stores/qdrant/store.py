@@ -10,7 +10,7 @@ from semcache.embedder import ModelIdentity
 from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
 from semcache.errors import StoreRefused
 from semcache.store import Candidate, Page, Question, Selector
-from semcache.stores.conditions import Condition, of_question, of_selector
+from semcache.stores.conditions import Condition, of_amended, of_question, of_selector
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.qdrant.connection import Connection
 from semcache.stores.qdrant.schema import SEARCH_WIDTH, to_filter
@@ -91,7 +91,7 @@ class QdrantStore:
         changes = [
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
-                    payload=record_to_payload(record), filter=to_filter([("in", "id", [one])])
+                    payload=record_to_payload(record), filter=to_filter(of_amended(one, record))
                 )
             )
             for one, record in records.items()

@@ -1,0 +1,1 @@
+"""What the cache speaks to its callers."""

@@ -1,0 +1,179 @@
+"""Requests from the wire to plain values; what is wrong with one is told with the field's name."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+
+from protos.semcache.v1 import semcache_pb2 as wire
+from semcache.answers import Turn
+from semcache.entry import Completion, Usage
+from semcache.prompt import normalise
+from semcache.scope import Json, Scope, canonical_json
+from serving.calls import Failure, StatusCode
+
+M = TypeVar("M", bound=Message)
+
+# Precedent: protobuf's own bound on a Duration is 10,000 years.
+_SECONDS_MAX = 100 * 365 * 86_400.0
+_DETAIL_MAX = 100
+
+
+class Refused(Exception):  # noqa: N818 - what it is to its caller: an answer
+    """A call that is answered with a failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+    @classmethod
+    def field(cls, name: str, problem: str) -> Refused:
+        """Return the answer to bad input."""
+        return cls(Failure(StatusCode.INVALID_ARGUMENT, f"{name}: {problem}"))
+
+
+def decode(kind: type[M], message: bytes) -> M:
+    """Return a message.
+
+    Raises:
+        Refused: the bytes are none of this kind.
+    """
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise Refused(Failure(StatusCode.INVALID_ARGUMENT, f"not a {kind.DESCRIPTOR.full_name}")) from None
+
+
+def read_scope(namespace: str, scope: wire.Scope) -> Scope:
+    """Return a scope, without history.
+
+    Raises:
+        Refused: a field of it that must be JSON is none.
+    """
+    # Only what is present: an empty field is another scope than an absent one.
+    values: dict[str, Any] = {field.name: value for field, value in scope.ListFields() if field.name != "extra"}
+    for name in ("tools", "response_format", "sampling"):
+        if name in values:
+            values[name] = read_json(f"scope.{name}", values[name])
+    return Scope(namespace, extra=dict(scope.extra), **values)
+
+
+def read_json(name: str, text: str) -> Json:
+    """Return the value of a JSON text.
+
+    Raises:
+        Refused: it is none, or nested too deep.
+    """
+    try:
+        value: Json = json.loads(text, parse_constant=_no_constant)
+        canonical_json(value)
+    except (ValueError, RecursionError) as error:
+        raise Refused.field(name, f"not JSON: {str(error)[:_DETAIL_MAX]}") from None
+    return value
+
+
+def read_turn(prompt: wire.Prompt) -> Turn:
+    """Return what is asked, and what was said around it.
+
+    Raises:
+        Refused: there is no prompt.
+    """
+    match prompt.WhichOneof("kind"):
+        case "text":
+            return Turn(_said("prompt.text", prompt.text))
+        case "chat":
+            return _read_chat(prompt.chat.messages)
+    raise Refused.field("prompt", "is missing")
+
+
+def _read_chat(messages: Any) -> Turn:  # noqa: ANN401 - a repeated field, which has no name in the stubs
+    last = max((index for index, each in enumerate(messages) if each.role == "user"), default=None)
+    if last is None:
+        raise Refused.field("prompt.chat.messages", "none is of role `user`")
+    others: list[Json] = []
+    lines: list[str] = []
+    for index, each in enumerate(messages):
+        place = f"prompt.chat.messages[{index}]"
+        if not each.role:
+            raise Refused.field(f"{place}.role", "is missing")
+        turn: dict[str, Json] = {"role": each.role}
+        if each.attachments:
+            turn["attachments"] = read_json(f"{place}.attachments", each.attachments)
+        if index != last:
+            turn["content"] = normalise(each.content)
+            lines.append(f"{each.role}: {turn['content']}")
+        # The prompt itself is not among the others, but for what of it is no text, and for where it stood.
+        if index != last or each.attachments or index < len(messages) - 1:
+            others.append(turn)
+    prompt = _said(f"prompt.chat.messages[{last}].content", messages[last].content)
+    return Turn(prompt, others or None, "\n".join(lines))
+
+
+def read_completion(completion: wire.Completion) -> Completion:
+    """Return an answer.
+
+    Raises:
+        Refused: its tool calls are no JSON list.
+    """
+    if completion.tool_calls and not isinstance(read_json("completion.tool_calls", completion.tool_calls), list):
+        raise Refused.field("completion.tool_calls", "not a JSON array")
+    usage = completion.usage
+    return Completion(
+        text=completion.text,
+        finish_reason=completion.finish_reason or "stop",
+        role=completion.role or "assistant",
+        model=completion.model,
+        tool_calls=completion.tool_calls,
+        usage=Usage(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens),
+        body=completion.body,
+        media_type=completion.media_type,
+    )
+
+
+def read_seconds(name: str, duration: Duration) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        Refused: it is negative.
+    """
+    seconds = duration.seconds + duration.nanos / 1e9
+    if seconds < 0:
+        raise Refused.field(name, "is negative")
+    return min(seconds, _SECONDS_MAX)
+
+
+def read_share(name: str, value: float) -> float:
+    """Return a number from 0 to 1.
+
+    Raises:
+        Refused: it is outside.
+    """
+    if not 0.0 <= value <= 1.0:  # also what is no number
+        raise Refused.field(name, f"not between 0 and 1: {value:g}")
+    return value
+
+
+def read_number(name: str, value: float) -> float:
+    """Return a finite number.
+
+    Raises:
+        Refused: it is none.
+    """
+    if not math.isfinite(value):
+        raise Refused.field(name, f"not a number: {value}")
+    return value
+
+
+def _said(name: str, text: str) -> str:
+    prompt = normalise(text)
+    if not prompt:
+        raise Refused.field(name, "is empty")
+    return prompt
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")

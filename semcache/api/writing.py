@@ -1,0 +1,117 @@
+"""Answers from plain values to the wire."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.semcache.v1 import semcache_pb2 as wire
+from semcache.answers import Answer, Kept
+from semcache.curating import NamespaceState
+from semcache.entry import Completion, Usage
+from semcache.tallies import Share
+
+_NANOS = 1_000_000_000
+
+
+def write_answer(answer: Answer) -> bytes:
+    """Return a LookupResponse."""
+    response = wire.LookupResponse(
+        outcome=wire.Outcome.ValueType(answer.outcome),
+        reason=wire.Reason.ValueType(answer.reason),
+        entry_id=answer.entry_id or "",
+        similarity=answer.similarity,
+        confidence=answer.confidence,
+        step=answer.step,
+        guard=answer.guard,
+        missing=answer.missing,
+        lookup_id=answer.lookup_id,
+        tokens_cut=answer.tokens_cut,
+        scope_id=answer.scope_id or "",
+    )
+    if answer.entry is not None:
+        response.completion.CopyFrom(write_completion(answer.entry.completion))
+        response.age.CopyFrom(write_seconds(answer.age_seconds))
+    if answer.lease is not None:
+        response.lease_id = answer.lease.id
+        response.lease_ttl.CopyFrom(write_seconds(answer.lease.ttl_seconds))
+    return response.SerializeToString()
+
+
+def write_kept(kept: Kept) -> bytes:
+    """Return a StoreResponse."""
+    response = wire.StoreResponse(
+        stored=kept.entry_id is not None,
+        refusal=wire.Refusal.ValueType(kept.refusal),
+        detail=kept.detail,
+        entry_id=kept.entry_id or "",
+    )
+    if kept.entry_id is not None:
+        response.expires_at.CopyFrom(write_time(kept.expires_at))
+    return response.SerializeToString()
+
+
+def write_state(state: NamespaceState, since: float) -> wire.NamespaceState:
+    """Return how a namespace does."""
+    tally, namespace, gate = state.tally, state.namespace, state.gate
+    return wire.NamespaceState(
+        namespace=namespace.name,
+        embedding_model=state.model,
+        entries=state.entries,
+        epoch=state.epoch,
+        since=write_time(since),
+        exact_hits=tally.exact_hits,
+        semantic_hits=tally.semantic_hits,
+        misses=tally.misses,
+        bypasses=tally.bypasses,
+        hit_rate=_write_share(state.hit_rate),
+        error_rate=_write_share(state.error_rate),
+        target_error=namespace.target_error or 0.0,
+        threshold=namespace.threshold or 0.0,
+        is_gate_open=namespace.enabled and namespace.semantic and (gate is None or not gate.threshold.is_closed),
+        labels=tally.right + tally.wrong if gate is None else gate.labels,
+        saved=write_usage(tally.saved),
+        saved_micros=tally.saved_micros(namespace),
+        stored=tally.stored,
+        refused=tally.refused,
+    )
+
+
+def write_completion(completion: Completion) -> wire.Completion:
+    """Return a completion."""
+    return wire.Completion(
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        role=completion.role,
+        model=completion.model,
+        tool_calls=completion.tool_calls,
+        usage=write_usage(completion.usage),
+        body=completion.body,
+        media_type=completion.media_type,
+    )
+
+
+def write_usage(usage: Usage) -> wire.Usage:
+    """Return tokens."""
+    return wire.Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def write_seconds(seconds: float) -> Duration:
+    """Return a duration."""
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * _NANOS))
+
+
+def write_time(at: float) -> Timestamp:
+    """Return a moment, from Unix time."""
+    whole = int(at)
+    return Timestamp(seconds=whole, nanos=int((at - whole) * _NANOS))
+
+
+def _write_share(share: Share) -> wire.Share:
+    return wire.Share(value=share.value, low=share.low, high=share.high, count=share.count)

@@ -1,0 +1,152 @@
+"""What operators and judges of answers do: invalidate, give feedback, describe."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from semcache.backends import Backends
+from semcache.calibration import Report
+from semcache.entry import Entry, EntryId, Usage
+from semcache.errors import StoreUnavailable
+from semcache.judging import Judges
+from semcache.namespaces import Namespace
+from semcache.store import EntryStore, EntryStores, Selector
+from semcache.tallies import Share, Tally, share
+from semcache.tickets import Ticket
+from semcache.upkeep import Upkeep
+
+Purge: TypeAlias = Callable[[Selector], Awaitable[int]]
+"""Removes what is selected to the last file."""
+
+# Entries removed in one step: lookups come between.
+_PIECE_ENTRIES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What became of a judgement."""
+
+    is_quarantined: bool
+    is_learned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceState:
+    """How a namespace does."""
+
+    namespace: Namespace
+    model: str
+    entries: int
+    epoch: int
+    tally: Tally
+    hit_rate: Share
+    error_rate: Share
+    gate: Report | None
+    """None where a threshold decides."""
+
+    @property
+    def saved(self) -> Usage:
+        """Return tokens that hits did not cost."""
+        return self.tally.saved
+
+
+class Curating:
+    """Looks after entries."""
+
+    def __init__(self, stores: EntryStores, backends: Backends, judges: Judges, upkeep: Upkeep, purge: Purge) -> None:
+        self._stores = stores
+        self._backends = backends
+        self._judges = judges
+        self._upkeep = upkeep
+        self._purge = purge
+
+    async def invalidate(self, selector: Selector, *, is_dry_run: bool) -> int:
+        """Remove the selected entries from every model's store, or only count them; return how many.
+
+        Raises:
+            StoreError: some may be left; do it again.
+        """
+        # Of a tenant no text is to be left in any file; the others are removed as entries go.
+        if selector.tenant is not None and not is_dry_run:
+            return await self._purge(selector)
+        number = 0
+        for store in await self._all_stores():
+            if is_dry_run:
+                number += await store.count(selector)
+                continue
+            while removed := await store.remove(selector, _PIECE_ENTRIES):
+                number += removed
+        return number
+
+    async def empty(self, namespace: Namespace, now: float, *, is_dry_run: bool) -> tuple[int, int]:
+        """End a namespace's epoch; return how many entries there were, and the new epoch.
+
+        Raises:
+            StoreError: it may not have been ended; do it again.
+        """
+        entries = await self.invalidate(Selector(namespace=namespace.name), is_dry_run=True)
+        if is_dry_run:
+            (epoch,) = await self._stores.epochs([namespace.name])
+            return entries, epoch
+        return entries, await self._stores.advance_epoch(namespace.name, now)
+
+    async def find(self, namespace: Namespace, entry: EntryId) -> Entry | None:
+        """Return an entry, whatever its state.
+
+        Raises:
+            StoreError: it is not known.
+        """
+        for store in await self._all_stores():
+            page = await store.scan(Selector(namespace=namespace.name, ids=(entry,)), 1)
+            if page.entries:
+                return page.entries[0].entry
+        return None
+
+    async def judge(
+        self, namespace: Namespace, entry: EntryId, ticket: Ticket | None, *, is_right: bool, now: float
+    ) -> Learned:
+        """Write a judgement down, and learn from it.
+
+        Raises:
+            StoreError: it may not have been written down; nothing was learned.
+        """
+        found = None
+        for store in await self._all_stores():
+            written = await self._upkeep.judge(store, namespace.name, entry, is_right=is_right)
+            found = found or written
+        backend_now = self._backends.of(namespace.model)
+        is_learned = (
+            ticket is not None
+            and ticket.entry == entry
+            and backend_now is not None
+            and self._judges.learn(namespace, backend_now.model, ticket, is_right=is_right, now=now)
+        )
+        return Learned(found is not None and not is_right, is_learned)
+
+    async def describe(self, namespace: Namespace, tally: Tally) -> NamespaceState:
+        """Return how a namespace does.
+
+        Raises:
+            StoreError: its entries cannot be counted.
+        """
+        backend = self._backends.of(namespace.model)
+        if backend is None:
+            raise StoreUnavailable("the model of the namespace is not loaded")
+        (epoch,) = await self._stores.epochs([namespace.name])
+        asked = tally.asked
+        return NamespaceState(
+            namespace,
+            backend.model,
+            await backend.store.count(Selector(namespace=namespace.name)),
+            epoch,
+            tally,
+            share(tally.hits, asked),
+            share(tally.wrong, tally.wrong + tally.right),
+            None if namespace.threshold is not None else self._judges.report(namespace, backend.model),
+        )
+
+    async def _all_stores(self) -> Sequence[EntryStore]:
+        """Return the stores of all models, also of those that nobody asks any more."""
+        return [await self._stores.open(identity) for identity in (await self._stores.models()).values()]

@@ -1,0 +1,180 @@
+"""Whether the nearest entry may be served: verifier, gate and policy of each namespace.
+
+    judge(namespace, prompt, candidates) ──▶ verdict on each until one is not refused ──▶ gate ──▶ Judgement
+    learn(namespace, ticket, is_right)   ──▶ gate
+
+1. Of the nearest few the first that no guard refuses is judged: an entry about another number must not hide the one
+   about this number behind it.
+2. A gate belongs to what its scores mean: namespace, setting, embedding model. When one of these changes it begins
+   anew from the shipped calibration.
+3. Guards may be switched off but for one: what was too long to be read was not judged at all.
+4. A request is noted by its gate once. What is looked at beside it (a fetch under way, the conversation before) is not.
+5. A lookup is learned from once, for as long as its name is remembered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from semcache.calibration import Gate, GateSettings, Report
+from semcache.deixis import is_deictic
+from semcache.namespaces import Demand, Namespace
+from semcache.policy import Match, Policy, Ruling, Step, rule
+from semcache.store import Candidate
+from semcache.threshold import Target
+from semcache.tickets import Ticket
+from semcache.verifier.guards import Guard
+from semcache.verifier.verdict import Verdict, Verifier
+
+MakeGate: TypeAlias = Callable[[GateSettings, str], Gate]
+"""A gate with the shipped calibration, for the embedding model of this slug."""
+
+NEAREST = 3
+"""Entries looked at."""
+SIMILARITY_MIN = 0.7
+"""Least similarity of what is looked at; the calibration knows nothing of what is below."""
+_NO_EXPLORING = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is thought of the nearest."""
+
+    ruling: Ruling
+    candidate: Candidate | None = None
+    score: float | None = None
+    """None where nothing was near, or guards refused all."""
+    guard: str = ""
+    """What refused the nearest."""
+    is_shadow_hit: bool = False
+    """The namespace's shadow setting would have served it."""
+
+
+class Judges:
+    """The gates of all namespaces."""
+
+    def __init__(
+        self, verifier: Verifier, make_gate: MakeGate, *, judged_max: int = 65_536, draw: random.Random | None = None
+    ) -> None:
+        self._verifier = verifier
+        self._make_gate = make_gate
+        self._judged_max = judged_max
+        self._draw = draw or random.Random()  # noqa: S311 - chooses what to learn from, guards nothing
+        self._gates: dict[str, tuple[object, Gate]] = {}
+        self._judged: OrderedDict[str, None] = OrderedDict()
+        self._restored: Mapping[str, Any] = {}
+
+    def judge(
+        self,
+        namespace: Namespace,
+        model: str,
+        prompt: str,
+        candidates: Sequence[Candidate],
+        *,
+        confidence_min: float,
+        explores: bool,
+    ) -> Judgement:
+        """Judge the nearest entries of a request; `model` is the slug of what embedded it."""
+        gate = self.gate(namespace, model)
+        candidate, verdict, guard = self._first(namespace, prompt, candidates)
+        if verdict is None or candidate is None:
+            gate.decide(None)
+            step = Step.GUARD if guard else Step.NOTHING_NEAR
+            return Judgement(Ruling(False, step), candidates[0] if guard else None, guard=guard)
+        match = Match(candidate.similarity, verdict, gate.decide(verdict.score))
+        draw = self._draw.random() if explores else _NO_EXPLORING
+        ruling = rule(_policy(namespace), match, is_deictic=False, confidence_min=confidence_min, draw=draw)
+        return Judgement(ruling, candidate, verdict.score, guard, _is_shadow_hit(namespace.shadow, candidate, ruling))
+
+    def is_near(self, namespace: Namespace, model: str, prompt: str, other: str, similarity: float) -> bool:
+        """Return whether the answer to another prompt would do; nobody's statistics change."""
+        if similarity < SIMILARITY_MIN or is_deictic(other):
+            return False
+        verdict = self._verifier.verify(prompt, other, similarity)
+        decision = self.gate(namespace, model).peek(verdict.score)
+        match = Match(similarity, verdict, decision)
+        ruling = rule(_policy(namespace), match, is_deictic=False, confidence_min=0.0, draw=_NO_EXPLORING)
+        return ruling.is_hit
+
+    def learn(self, namespace: Namespace, model: str, ticket: Ticket, *, is_right: bool, now: float) -> bool:
+        """Learn from a judged lookup; return whether there was something to learn."""
+        if ticket.score is None or ticket.nonce in self._judged:
+            return False
+        self._judged[ticket.nonce] = None
+        while len(self._judged) > self._judged_max:
+            self._judged.popitem(last=False)
+        self.gate(namespace, model).learn(ticket.score, is_right, now)
+        return True
+
+    def report(self, namespace: Namespace, model: str) -> Report:
+        """Return how the namespace's target stands."""
+        return self.gate(namespace, model).report()
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned, in JSON's types."""
+        return {name: gate.state() for name, (_, gate) in self._gates.items()} | {
+            name: state for name, state in self._restored.items() if name not in self._gates
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was learned before; what does not fit any more is left out when its gate is made."""
+        self._restored = dict(state)
+
+    def gate(self, namespace: Namespace, model: str) -> Gate:
+        """Return the gate of a namespace."""
+        setting = (model, namespace.target_error, namespace.threshold, namespace.shadow)
+        known = self._gates.get(namespace.name)
+        if known is not None and known[0] == setting:
+            return known[1]
+        gate = self._make_gate(GateSettings(target=_target(namespace), shadow=_shadow(namespace.shadow)), model)
+        # Labels are of scores, not of a target: a gate with a new target goes on with what the old one had learned.
+        before = known[1].state() if known is not None else self._restored.get(namespace.name)
+        if before is not None:
+            gate.restore(before)
+        self._gates[namespace.name] = (setting, gate)
+        return gate
+
+    def _first(
+        self, namespace: Namespace, prompt: str, candidates: Sequence[Candidate]
+    ) -> tuple[Candidate | None, Verdict | None, str]:
+        refused = ""
+        for candidate in candidates:
+            # What an entry answers must stand by itself, too.
+            if is_deictic(candidate.prompt):
+                continue
+            verdict = self._verifier.verify(prompt, candidate.prompt, candidate.similarity)
+            if verdict.guard is None or (not namespace.guards and verdict.guard is not Guard.LENGTH):
+                return candidate, verdict, refused
+            refused = refused or verdict.guard.value
+        return None, None, refused
+
+
+def _policy(namespace: Namespace) -> Policy:
+    return Policy(
+        has_guards=namespace.guards,
+        similarity_min=SIMILARITY_MIN,
+        threshold=namespace.threshold,
+        explore_share=namespace.explore,
+    )
+
+
+_UNUSED_TARGET = 0.01
+
+
+def _target(namespace: Namespace) -> Target:
+    # Of a namespace with a threshold the gate decides nothing, and its confidence is still told.
+    return Target(namespace.target_error or _UNUSED_TARGET)
+
+
+def _is_shadow_hit(shadow: Demand | None, candidate: Candidate, ruling: Ruling) -> bool:
+    if shadow is None or shadow.threshold is None:
+        return ruling.is_shadow_hit
+    return candidate.similarity >= shadow.threshold
+
+
+def _shadow(demand: Demand | None) -> Target | None:
+    return Target(demand.target_error) if demand is not None and demand.target_error is not None else None

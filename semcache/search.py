@@ -1,0 +1,164 @@
+"""The steps of a batch of lookups over one model and its store; what each costs is paid once for all.
+
+    exact: get and epochs ─▶ embed: one inference ─▶ search: one for all ─▶ judge each ─▶ history ─▶ get what is served
+
+1. Before each step a draft says what it is if the step does not come to its end, so a search can be cut anywhere.
+2. Until it is known what was invalidated it is a BYPASS: neither to be served nor to be stored. From then on a MISS.
+3. What is served by meaning is read by its id at the end, and is of the scope's epoch or not served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from semcache.answers import Outcome, Reason
+from semcache.backends import Backend
+from semcache.drafts import Draft, still_open
+from semcache.entry import Entry
+from semcache.errors import EmbedError, StoreError
+from semcache.judging import NEAREST, SIMILARITY_MIN, Judges
+from semcache.policy import Step
+from semcache.store import EntryStores, Question
+
+_MISSES = {
+    Step.NOTHING_NEAR: (Reason.NOT_FOUND, "search"),
+    Step.GUARD: (Reason.GUARD, "guard"),
+    Step.THRESHOLD: (Reason.LOW_CONFIDENCE, "verifier"),
+    Step.CLOSED: (Reason.GATE_CLOSED, "gate"),
+    Step.CONFIDENCE: (Reason.LOW_CONFIDENCE, "gate"),
+    Step.CALLER: (Reason.LOW_CONFIDENCE, "verifier"),
+    Step.EXPLORE: (Reason.EXPLORED, "explore"),
+}
+
+
+class Search:
+    """Looks for answers; several batches may be under way."""
+
+    def __init__(self, stores: EntryStores, judges: Judges) -> None:
+        self._stores = stores
+        self._judges = judges
+
+    async def run(self, backend: Backend, drafts: Sequence[Draft], now: float, deadline: float) -> None:
+        """Better the answers of drafts; what cannot be bettered stays what it is. `now` is Unix time."""
+        await self._exact(backend, drafts, now)
+        await self._embed(backend, still_open(drafts), deadline)
+        await self._nearest(backend, still_open(drafts), now)
+        near = still_open(drafts)
+        if near:
+            await self._serve(backend, near, now, deadline)
+
+    async def _exact(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
+        names = list(dict.fromkeys(each.ask.namespace.name for each in drafts))
+        try:
+            entries, epochs = await asyncio.gather(
+                backend.store.get([each.entry_id for each in drafts], now), self._stores.epochs(names)
+            )
+        except StoreError:
+            for each in drafts:
+                each.settle(Outcome.BYPASS, Reason.STORE_AWAY, "exact")
+            return
+        epoch_of = dict(zip(names, epochs, strict=True))
+        for each, entry in zip(drafts, entries, strict=True):
+            each.epoch = epoch_of[each.ask.namespace.name]
+            if entry is not None and _may_be_served(each, entry, now):
+                each.hit(Outcome.EXACT, "exact", entry, now)
+            elif reason := each.exact_only_reason:
+                each.settle(Outcome.MISS, reason, "exact")
+            else:
+                each.expect(Reason.EMBEDDER, "embed")
+
+    async def _embed(self, backend: Backend, drafts: Sequence[Draft], deadline: float) -> None:
+        if not drafts:
+            return
+        try:
+            vectors = await backend.embed([each.ask.turn.prompt for each in drafts], deadline)
+        except EmbedError:
+            for each in drafts:
+                each.settle(Outcome.MISS, Reason.EMBEDDER, "embed")
+            return
+        for each, vector in zip(drafts, vectors, strict=True):
+            each.vector = vector
+            each.answer = replace(each.answer, tokens_cut=vector.tokens_cut)
+            each.expect(Reason.STORE, "search")
+
+    async def _nearest(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
+        if not drafts:
+            return
+        try:
+            found = await backend.store.nearest([_question(each, now) for each in drafts], now)
+        except StoreError:
+            for each in drafts:
+                each.settle(Outcome.MISS, Reason.STORE, "search")
+            return
+        for each, candidates in zip(drafts, found, strict=True):
+            judgement = self._judges.judge(
+                each.ask.namespace,
+                backend.model,
+                each.ask.turn.prompt,
+                candidates,
+                confidence_min=each.ask.confidence_min,
+                explores=each.explores,
+            )
+            each.take(judgement)
+            if not judgement.ruling.is_hit:
+                each.settle(Outcome.MISS, *_MISSES[judgement.ruling.step])
+
+    async def _serve(self, backend: Backend, drafts: Sequence[Draft], now: float, deadline: float) -> None:
+        try:
+            entries = await backend.store.get([each.nearest_id for each in drafts], now)
+        except StoreError:
+            for each in drafts:
+                each.settle(Outcome.MISS, Reason.STORE, "search")
+            return
+        for each, entry in zip(drafts, entries, strict=True):
+            if entry is None or entry.scope != each.scope_id or not _may_be_served(each, entry, now):
+                # Invalidated, quarantined or expired between the two questions.
+                each.settle(Outcome.MISS, Reason.NOT_FOUND, "search")
+            elif await self._has_its_history(backend, each, entry, deadline):
+                each.hit(Outcome.SEMANTIC, "verifier", entry, now)
+            else:
+                each.settle(Outcome.MISS, Reason.OTHER_HISTORY, "history")
+
+    async def _has_its_history(self, backend: Backend, each: Draft, entry: Entry, deadline: float) -> bool:
+        """Return whether the conversation before means the same; equal ones are not compared."""
+        mine, other = each.ask.turn.history, entry.history
+        if mine == other or each.ask.namespace.history == "exact":
+            return True
+        if not mine or not other:
+            return False
+        try:
+            one, two = await backend.embed([mine, other], deadline)
+        except EmbedError:
+            return False
+        # What the model could not read cannot be said to mean the same.
+        if one.tokens_cut or two.tokens_cut:
+            return False
+        similarity = float(np.dot(one.embedding, two.embedding))
+        return self._judges.is_near(each.ask.namespace, backend.model, mine, other, similarity)
+
+
+def _question(each: Draft, now: float) -> Question:
+    vector = each.vector
+    if vector is None:
+        raise ValueError("a draft is searched for once it is embedded")
+    return Question(
+        each.scope_id,
+        each.epoch,
+        vector.embedding,
+        limit=NEAREST,
+        similarity_min=SIMILARITY_MIN,
+        created_after=_oldest(each, now),
+    )
+
+
+def _may_be_served(each: Draft, entry: Entry, now: float) -> bool:
+    return entry.epoch == each.epoch and entry.created_at >= _oldest(each, now)
+
+
+def _oldest(each: Draft, now: float) -> float:
+    return now - each.ask.max_age_seconds if math.isfinite(each.ask.max_age_seconds) else -math.inf

@@ -1,0 +1,158 @@
+"""Keeping offered answers, a batch at a time: one inference, one look at what is there, one write.
+
+    Offer ─▶ retention ─▶ asked for before an invalidation? ─▶ embed ─▶ reported wrong before? ─▶ add ─▶ Kept
+               │ refusal            │ refusal                              │ refusal                │
+               └────────────────────┴──────────── the lease is given back ─┴────────────────────────┘
+
+1. A refusal is an answer. Whatever comes of an offer, its lease is given back: those who wait are not kept.
+2. An answer is of the epoch in which it was asked for, as its lease or its lookup says, so that what was fetched
+   before an invalidation is not served after it.
+3. An answer that was reported wrong is not kept again under the same prompt; another answer is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from semcache.answers import Kept, Offer, Refusal
+from semcache.backends import Backend, Backends, Vector
+from semcache.drafts import identify
+from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, ScopeId, State
+from semcache.errors import EmbedError, StoreError
+from semcache.fills import Fills
+from semcache.retention import objection
+from semcache.store import EntryStores, Selector
+from semcache.tickets import read_lease, read_ticket
+
+
+@dataclass(slots=True)
+class _Draft:
+    offer: Offer
+    scope_id: ScopeId
+    entry_id: EntryId
+    kept: Kept | None = None
+    epoch: int = 0
+    vector: Vector | None = None
+
+    def refuse(self, refusal: Refusal, detail: str = "") -> None:
+        self.kept = Kept(refusal, detail)
+
+
+class Storing:
+    """Keeps answers."""
+
+    def __init__(
+        self, stores: EntryStores, backends: Backends, fills: Fills, draw: random.Random | None = None
+    ) -> None:
+        self._stores = stores
+        self._backends = backends
+        self._fills = fills
+        self._draw = draw or random.Random()  # noqa: S311 - spreads the ends of answers, guards nothing
+
+    async def store(self, offers: Sequence[Offer], now: float) -> Sequence[Kept]:
+        """Keep answers; `now` is Unix time."""
+        drafts = [_Draft(offer, *identify(offer)) for offer in offers]
+        try:
+            for each in drafts:
+                refusal, detail = objection(each.offer)
+                if refusal is not Refusal.NONE:
+                    each.refuse(refusal, detail)
+            await self._date(_open(drafts))
+            for backend, group in self._by_backend(_open(drafts)):
+                await self._keep(backend, group, now)
+        finally:
+            await self._fills.release_all([offer.lease_id for offer in offers])
+        return [each.kept or Kept(Refusal.STORE) for each in drafts]
+
+    async def _date(self, drafts: Sequence[_Draft]) -> None:
+        """Find the epoch of each; refuse what was asked for in an earlier one."""
+        names = list(dict.fromkeys(each.offer.namespace.name for each in drafts))
+        try:
+            epochs = dict(zip(names, await self._stores.epochs(names), strict=True)) if names else {}
+        except StoreError:
+            for each in drafts:
+                each.refuse(Refusal.STORE, "it is not known what was invalidated")
+            return
+        for each in drafts:
+            each.epoch = epochs[each.offer.namespace.name]
+            if _asked_in(each, each.epoch) != each.epoch:
+                each.refuse(Refusal.INVALIDATED)
+
+    def _by_backend(self, drafts: Sequence[_Draft]) -> Sequence[tuple[Backend, Sequence[_Draft]]]:
+        groups: dict[str, list[_Draft]] = {}
+        for each in drafts:
+            groups.setdefault(each.offer.namespace.model, []).append(each)
+        found = []
+        for model, group in groups.items():
+            backend = self._backends.of(model)
+            if backend is not None:
+                found.append((backend, group))
+                continue
+            for each in group:
+                each.refuse(Refusal.EMBEDDER, "the model is not loaded")
+        return found
+
+    async def _keep(self, backend: Backend, drafts: Sequence[_Draft], now: float) -> None:
+        try:
+            deadline = min(each.offer.deadline for each in drafts)
+            vectors = await backend.embed([each.offer.turn.prompt for each in drafts], deadline)
+            ids = tuple(dict.fromkeys(each.entry_id for each in drafts))
+            there = {row.entry.id: row.entry for row in (await backend.store.scan(Selector(ids=ids), len(ids))).entries}
+            rows: dict[EntryId, EmbeddedEntry] = {}
+            for each, vector in zip(drafts, vectors, strict=True):
+                if (entry := self._entry(each, there, now)) is not None:
+                    rows[entry.id] = EmbeddedEntry(entry, vector.embedding)
+                    each.kept = Kept(entry_id=entry.id, expires_at=entry.expires_at)
+            if rows:
+                await backend.store.add(list(rows.values()))
+        except EmbedError as error:
+            for each in drafts:
+                each.refuse(Refusal.EMBEDDER, str(error))
+        except StoreError as error:
+            for each in drafts:
+                each.refuse(Refusal.STORE, str(error))
+
+    def _entry(self, each: _Draft, there: Mapping[EntryId, Entry], now: float) -> Entry | None:
+        offer, before = each.offer, there.get(each.entry_id)
+        if before is not None and _is_known_wrong(before, offer):
+            each.refuse(Refusal.QUARANTINED)
+            return None
+        ttl = offer.namespace.ttl
+        life = min(offer.ttl_seconds or ttl.default, ttl.max) * (1 - ttl.jitter * self._draw.random())
+        return Entry(
+            id=each.entry_id,
+            namespace=offer.namespace.name,
+            scope=each.scope_id,
+            prompt=offer.turn.prompt,
+            completion=offer.completion,
+            created_at=now,
+            expires_at=now + life,
+            tenant=offer.scope.tenant or "",
+            history=offer.turn.history if offer.namespace.history == "similar" else "",
+            epoch=each.epoch,
+            tags=offer.tags,
+            source=offer.source,
+            # How often it was used says something of the prompt; judgements were of the answer before.
+            record=Record(hits=before.record.hits if before is not None else 0, used_at=now),
+        )
+
+
+def _open(drafts: Sequence[_Draft]) -> Sequence[_Draft]:
+    return [each for each in drafts if each.kept is None]
+
+
+def _asked_in(each: _Draft, epoch: int) -> int:
+    """Return the epoch that the lease or the lookup was given in; the one now where neither says."""
+    lease, lookup = read_lease(each.offer.lease_id), read_ticket(each.offer.lookup_id)
+    if lease is not None and lease.group == each.scope_id:
+        return lease.epoch
+    if lookup is not None and lookup.scope == each.scope_id:
+        return lookup.epoch
+    return epoch
+
+
+def _is_known_wrong(before: Entry, offer: Offer) -> bool:
+    is_quarantined = before.record.state is State.QUARANTINED
+    return is_quarantined and before.completion.text.strip() == offer.completion.text.strip()

@@ -1,0 +1,83 @@
+"""Names that callers give back: of a lookup, and of a lease. Each carries what any replica needs to go on.
+
+    base64url(JSON)   opaque to callers, and no secret of ours: it holds ids and numbers, no text
+
+A caller could forge one. It would gain nothing: every id in it is looked up within the namespace that the caller has the
+right to, and whoever may give feedback may give wrong feedback anyway.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import secrets
+from dataclasses import astuple, dataclass, field
+
+from semcache.entry import EntryId, ScopeId
+
+_BYTES_MAX = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A lookup."""
+
+    namespace: str
+    scope: ScopeId
+    epoch: int
+    entry: EntryId | None = None
+    """What was served, or came nearest."""
+    score: float | None = None
+    """The verifier's; none where nothing was judged, or a guard refused."""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease."""
+
+    group: str
+    key: str
+    token: str = field(repr=False)
+    epoch: int
+
+
+def write(value: Ticket | Held) -> str:
+    """Return the opaque form."""
+    text = json.dumps(astuple(value), separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_ticket(text: str) -> Ticket | None:
+    """Return the lookup, or None where it is not one of ours."""
+    match _read(text):
+        case [
+            str(namespace),
+            str(scope),
+            int(epoch),
+            None | str() as entry,
+            None | int() | float() as score,
+            str(nonce),
+        ]:
+            if score is None or math.isfinite(score):
+                return Ticket(namespace, ScopeId(scope), epoch, EntryId(entry) if entry else None, score, nonce)
+    return None
+
+
+def read_lease(text: str) -> Held | None:
+    """Return the lease, or None where it is not one of ours."""
+    match _read(text):
+        case [str(group), str(key), str(token), int(epoch)]:
+            return Held(group, key, token, epoch)
+    return None
+
+
+def _read(text: str) -> object:
+    if len(text) > _BYTES_MAX:
+        return None
+    try:
+        return json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
