@@ -19,6 +19,7 @@ from ratelimit.api.denials import DenialLog
 from ratelimit.api.envoy_rls import PATH, EnvoyRls
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.pages import debug_pages, main_pages
+from ratelimit.api.spans import SPAN, describe
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.limiter import Limiter
@@ -31,7 +32,7 @@ from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from serving import collector
-from serving.calls import Method
+from serving.calls import Method, PromptHandler
 from serving.clock import Clock, SystemClock
 from serving.digests import shower
 from serving.health import Health
@@ -43,6 +44,7 @@ from serving.metrics import Registry
 from serving.reflection import reflection_handler
 from serving.settings import SettingsError
 from serving.sinks import Telemetry
+from serving.sinks.prometheus import Names
 from serving.transport import Transport, make_transport
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
@@ -68,18 +70,21 @@ class Service:
         self.rules = Rules(settings.config, self.registry, shower(settings.log))
         self.store = make_store(settings, self.registry, clock)
         self.source = make_source(settings, self.rules)
-        self.rls = self._rls()
-        self.grpc = self._grpc()
         self.telemetry = Telemetry(settings.stats, self.registry)
+        self.otlp = make_otlp(settings, self.registry, self.telemetry.names, clock)
+        self.rls = self._rls()
+        self.should_rate_limit = self._traced(self.rls.should_rate_limit)
+        self.grpc = self._grpc()
 
     def parts(self) -> Sequence[Part]:
         """List what runs, in the order of starting."""
         settings = self.settings.http
-        answering = JsonRls(self.rls.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
+        answering = JsonRls(self.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
         pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
         debug = debug_pages(self.rules, self.registry, self.telemetry.page, self.clock)
         return [
             self.telemetry,
+            *self.otlp,
             HttpServer(settings.host, settings.port, pages, settings.http_body_bytes_max),
             HttpServer(settings.debug_host, settings.debug_port, debug, settings.http_body_bytes_max),
             StoreWatch(self.store, self.health, follows=self.settings.redis.health_check_active_connection),
@@ -114,11 +119,20 @@ class Service:
             clock=self.clock,
         )
 
+    def _traced(self, handler: PromptHandler) -> PromptHandler:
+        if not self.settings.tracing.tracing_enabled:
+            return handler
+        from serving.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry is loaded only where it is used
+
+        tracing = Tracing(self.settings.tracing, self.clock)
+        self.otlp.append(tracing)
+        return tracing.traced(handler, SPAN, describe)
+
     def _grpc(self) -> Transport:
         described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]}
         return make_transport(
             self.settings.grpc,
-            [Method(PATH, self.rls.should_rate_limit)],
+            [Method(PATH, self.should_rate_limit, keeps_trace=self.settings.tracing.tracing_enabled)],
             self.clock,
             self.registry,
             handlers=[
@@ -192,6 +206,19 @@ def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
     if settings.limiter.backend_type == "memcache":
         raise SettingsError("BACKEND_TYPE: memcache is not supported; use redis or memory")
     return RedisStore(settings.redis, settings.redis_per_second, registry, clock)
+
+
+def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock) -> list[Part]:
+    """Return what exports metrics by OTLP, where that is asked for."""
+    if not settings.tracing.otlp_metrics_enabled:
+        return []
+    # OpenTelemetry is loaded only where it is used.
+    from serving.otlp import metric_exporter, resource  # noqa: PLC0415
+    from serving.sinks.otlp import OtlpSink  # noqa: PLC0415
+
+    exporter = metric_exporter(settings.tracing)
+    interval = settings.stats.stats_flush_interval
+    return [OtlpSink(interval, registry, names, exporter, resource(settings.tracing), clock)]
 
 
 def make_source(settings: Settings, rules: Rules) -> RuleSource:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
+from serving.spans import Headers
+
 
 class StatusCode(IntEnum):
     """The gRPC status codes that we send, with their numbers on the wire."""
@@ -59,6 +61,8 @@ class Call:
     deadline: float
     """In seconds of `Clock.steady`; infinite where the caller set none."""
     caller: Caller
+    trace: Headers = ()
+    """Which trace it belongs to, as its caller said; kept only for methods that ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +88,5 @@ class Method:
     path: str
     """As on the wire: `/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit`."""
     handler: Handler
+    keeps_trace: bool = False
+    """Whether its calls bring their trace headers."""

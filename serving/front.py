@@ -41,6 +41,7 @@ from serving.grpc_server import GrpcServer, address_of, batches_of
 from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
+from serving.spans import trace_headers
 
 # One thread keeps up with what one Python process can decide, and leaves the core to it.
 _IO_THREADS = 1
@@ -73,6 +74,7 @@ class FrontServer:
     ) -> None:
         self._settings = settings
         self._methods = methods
+        self._keeps_trace = any(method.keeps_trace for method in methods)
         self._clock = clock
         self._registry = registry
         self._handlers = handlers
@@ -158,7 +160,8 @@ class FrontServer:
             self._answer(call_id, _too_large(message, self._settings.grpc_message_bytes_max))
             return
         deadline = math.inf if remaining_seconds is None else now + remaining_seconds
-        call = Call(message, deadline, Caller(peer, token=bearer_token(metadata)))
+        trace = trace_headers(metadata) if self._keeps_trace else ()
+        call = Call(message, deadline, Caller(peer, token=bearer_token(metadata)), trace)
         waiting = Waiting(call, partial(self._answer, call_id))
         self._open[call_id] = batches, waiting
         batches.submit(waiting)

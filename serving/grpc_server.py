@@ -22,6 +22,7 @@ from serving.grpc_handlers import Context, MethodHandler, NamedClients, Paths, s
 from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
+from serving.spans import trace_headers
 from serving.tls import ServerTls, TlsFiles
 
 _LOG = logging.getLogger(__name__)
@@ -104,7 +105,12 @@ class GrpcServer:
     def _unary_methods(self) -> grpc.GenericRpcHandler:
         is_verified = self._settings.grpc_server_use_tls and bool(self._client_ca)
         caller = _verified_caller if is_verified else _plain_caller
-        return Paths({path: _unary(batches, self._clock, caller) for path, batches in self._batches.items()})
+        return Paths(
+            {
+                method.path: _unary(self._batches[method.path], self._clock, caller, keeps_trace=method.keeps_trace)
+                for method in self._methods
+            }
+        )
 
 
 def batches_of(method: Method, clock: Clock, registry: Registry, settings: GrpcSettings) -> Batches:
@@ -120,11 +126,12 @@ def batches_of(method: Method, clock: Clock, registry: Registry, settings: GrpcS
     )
 
 
-def _unary(batches: Batches, clock: Clock, caller: Callable[[Context], Caller]) -> MethodHandler:
+def _unary(batches: Batches, clock: Clock, caller: Callable[[Context], Caller], *, keeps_trace: bool) -> MethodHandler:
     async def answer(message: bytes, context: Context) -> bytes:
         remaining: float | None = context.time_remaining()
         deadline = math.inf if remaining is None else clock.steady() + remaining
-        reply = await batches.ask(Call(message, deadline, caller(context)))
+        trace = trace_headers(context.invocation_metadata() or ()) if keeps_trace else ()
+        reply = await batches.ask(Call(message, deadline, caller(context), trace))
         if not isinstance(reply, bytes):
             await context.abort(_CODES[reply.status], reply.detail)
         return reply

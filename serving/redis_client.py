@@ -25,8 +25,12 @@ from serving.redis_link import Link, NotSent, Reply, ReplyError, Shed
 from serving.redis_node import AWAY, Bounds, Command, Node, RedisMetrics, code
 from serving.redis_subscription import Subscription
 from serving.settings import RedisSettings
+from serving.spans import STEPS, Step
 
 _log = logging.getLogger(__name__)
+
+# The reference's name for the span.
+STEP = "Redis Pipeline Execution"
 
 # Short enough for several tries within Envoy's 20 ms, doubled until a restart of Redis is bridged.
 _PAUSE_SECONDS = 0.004
@@ -101,6 +105,13 @@ class RedisClient:
 
     async def run(self, commands: Sequence[Command], deadline: float) -> None:
         """Put a reply, a `ReplyError` or a `RedisFault` into each command; never raises."""
+        steps = STEPS.get()
+        start = self._clock.wall()
+        await self._run(commands, deadline)
+        if steps is not None:
+            steps.append(Step(STEP, start, self._clock.wall()))
+
+    async def _run(self, commands: Sequence[Command], deadline: float) -> None:
         deadline = min(deadline, self._clock.steady() + self._settings.timeout)
         pending, attempt = commands, 0
         while True:

@@ -206,12 +206,15 @@ class MogrifierSettings(Group):
 
 
 class TracingSettings(Group):
-    """OpenTelemetry; exporters also read the standard OTEL_EXPORTER_OTLP_* names."""
+    """OpenTelemetry. Where to, with what headers and bounds is said by the standard OTEL_EXPORTER_OTLP_*, OTEL_BSP_* and
+    OTEL_RESOURCE_ATTRIBUTES.
+    """
 
     tracing_enabled: bool = False
-    """Export spans."""
+    """Export a span for each call, and one for its wait for Redis. A call joins its caller's trace (W3C or B3 headers)
+    and its decision to sample. Spans wait in a queue of OTEL_BSP_MAX_QUEUE_SIZE, and are dropped beyond it."""
     tracing_exporter_protocol: Literal["http", "grpc"] = "http"
-    """How OTLP is spoken."""
+    """How OTLP is spoken, for spans and metrics."""
     tracing_service_name: str = "RateLimit"
     """`service.name`."""
     tracing_service_namespace: str = ""
@@ -219,7 +222,7 @@ class TracingSettings(Group):
     tracing_service_instance_id: str = ""
     """`service.instance.id`; empty: a random one."""
     tracing_sampling_rate: float = 1.0
-    """Share of root spans kept, 0 to 1."""
+    """Share of calls without a trace of their caller's that are kept, 0 to 1."""
     otlp_metrics_enabled: bool = False
     """Export metrics by OTLP too, every STATS_FLUSH_INTERVAL, under the names of the Prometheus page."""
 

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api.envoy_rls import NO_DESCRIPTORS, NO_DOMAIN
 from serving.calls import Call, Caller, Failure, PromptHandler, StatusCode
+from serving.spans import Headers
 
 _BAD_REQUEST = {NO_DOMAIN, NO_DESCRIPTORS}
 
@@ -37,7 +38,7 @@ class JsonRls:
         self._handler = handler
         self._errors_as_400 = errors_as_400
 
-    async def answer(self, body: bytes, *, peer: str, deadline: float) -> HttpAnswer:
+    async def answer(self, body: bytes, *, peer: str, deadline: float, trace: Headers = ()) -> HttpAnswer:
         """Answer one proto3-JSON RateLimitRequest; fields that the message does not have are refused."""
         try:
             message = Parse(body, rls_pb2.RateLimitRequest())
@@ -45,7 +46,7 @@ class JsonRls:
             return BAD_REQUEST
         if not body.lstrip().startswith(b"{"):  # protobuf takes an empty list for an empty message
             return BAD_REQUEST
-        [reply] = await self._handler([Call(message.SerializeToString(), deadline, Caller(peer))])
+        [reply] = await self._handler([Call(message.SerializeToString(), deadline, Caller(peer), trace)])
         if isinstance(reply, Failure):
             return self._failed(reply)
         answer = rls_pb2.RateLimitResponse.FromString(reply)

@@ -18,6 +18,7 @@ from serving.profile import profile_page
 from serving.sinks.names import number, tagged
 from serving.sinks.pace import paced
 from serving.sinks.prometheus import PrometheusPage
+from serving.spans import trace_headers
 
 
 def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds: float) -> Mapping[str, Page]:
@@ -26,7 +27,8 @@ def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds
     async def json(request: web.Request) -> web.Response:
         body = await request.read()
         peer = f"http:{request.remote}"
-        answer = await answering.answer(body, peer=peer, deadline=clock.steady() + timeout_seconds)
+        trace = trace_headers((name.lower(), value) for name, value in request.headers.items())
+        answer = await answering.answer(body, peer=peer, deadline=clock.steady() + timeout_seconds, trace=trace)
         # As the reference: without a charset, which aiohttp would add to text.
         return web.Response(
             status=answer.status, body=answer.body.encode(), headers={"Content-Type": answer.content_type}

@@ -11,7 +11,7 @@ from serving.settings import SettingsError, StatsSettings
 from serving.sinks.lines import DogStatsd, Statsd
 from serving.sinks.mapping import read_mapper
 from serving.sinks.mogrifiers import read_mogrifiers
-from serving.sinks.prometheus import PrometheusPage
+from serving.sinks.prometheus import Names, PrometheusPage
 from serving.sinks.senders import Datagrams, Log, Sender, Stream
 from serving.sinks.statsd import StatsdSink
 
@@ -21,11 +21,9 @@ class Telemetry:
 
     def __init__(self, settings: StatsSettings, registry: Registry) -> None:
         mapper = read_mapper(settings.prometheus_mapper_yaml) if settings.prometheus_mapper_yaml else None
+        self.names = Names(mapper, settings.extra_tags)
         self.page = PrometheusPage(
-            registry,
-            mapper=mapper,
-            tags=settings.extra_tags,
-            times_in_milliseconds=settings.prometheus_response_time_as_milliseconds,
+            registry, self.names, times_in_milliseconds=settings.prometheus_response_time_as_milliseconds
         )
         self._sink = choose(settings, registry, self.page)
 

@@ -43,22 +43,30 @@ def mapped(name: str) -> tuple[str, dict[str, str]]:
     return series_name(name), {}
 
 
+class Names:
+    """What dotted names are called: by the rules of a file, by the built-in ones, or as they are; tags are labels."""
+
+    def __init__(self, mapper: Mapper | None = None, tags: Mapping[str, str] | None = None) -> None:
+        self._mapper = mapper
+        self._tags = {series_name(key): value for key, value in (tags or {}).items()}
+        self.find = lru_cache(NAMES_REMEMBERED_MAX)(self._find)
+        """Return the series and labels of a name of a kind, or None where it is dropped."""
+
+    def _find(self, name: str, kind: str) -> Mapped | None:
+        found = self._mapper.find(fit(name), kind) if self._mapper is not None else None
+        if found == "drop":
+            return None
+        series, labels = mapped(name) if found is None else (found.series, found.labels)
+        return Mapped(series, {**self._tags, **labels})
+
+
 class PrometheusPage:
     """Writes the page from the registry."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        *,
-        mapper: Mapper | None = None,
-        tags: Mapping[str, str] | None = None,
-        times_in_milliseconds: bool = False,
-    ) -> None:
+    def __init__(self, registry: Registry, names: Names, *, times_in_milliseconds: bool = False) -> None:
         self._registry = registry
-        self._mapper = mapper
-        self._tags = {series_name(key): value for key, value in (tags or {}).items()}
+        self._names = names
         self._unit = 1000 if times_in_milliseconds else 1
-        self._found = lru_cache(NAMES_REMEMBERED_MAX)(self._find)
         self._process = CollectorRegistry(auto_describe=False)
         self._process.register(PROCESS_COLLECTOR)
         self._process.register(GC_COLLECTOR)
@@ -67,9 +75,9 @@ class PrometheusPage:
         """Return the page and its content type."""
         families: dict[tuple[str, str], dict[str, float]] = {}
         async for sample in paced(self._registry.samples()):
-            if (found := self._found(sample.name, sample.kind)) is None:
+            if (found := self._names.find(sample.name, sample.kind)) is None:
                 continue
-            labels = _labels({**self._tags, **found.labels, **sample.labels})
+            labels = _labels({**found.labels, **sample.labels})
             series = families.setdefault((found.series, sample.kind), {})
             # Deeper levels of a rule share a series: they are added up.
             series[labels] = series.get(labels, 0) + sample.value
@@ -78,17 +86,10 @@ class PrometheusPage:
             lines += self._histogram(name, timer)
         return ("\n".join([*lines, ""]).encode() + generate_latest(self._process)), CONTENT_TYPE_LATEST
 
-    def _find(self, name: str, kind: str) -> Mapped | None:
-        if self._mapper is not None:
-            found = self._mapper.find(fit(name), kind)
-            if found is not None:
-                return None if found == "drop" else found
-        return Mapped(*mapped(name))
-
     def _histogram(self, name: str, timer: Timer) -> Iterator[str]:
-        if (found := self._found(name, "timer")) is None:
+        if (found := self._names.find(name, "timer")) is None:
             return
-        labels = {**self._tags, **found.labels}
+        labels = found.labels
         yield f"# HELP {found.series} {found.series}"
         yield f"# TYPE {found.series} histogram"
         total = 0

@@ -47,7 +47,8 @@ class RatelimitProcess(Child):
             **environment,
         }
         command = [sys.executable, "-m", "ratelimit"]
-        super().__init__("ratelimit", command, folder / "ratelimit.log", environment=wanted)
+        self.log = folder / "ratelimit.log"
+        super().__init__("ratelimit", command, self.log, environment=wanted)
         self._credentials: grpc.ChannelCredentials | None = None
 
     def trust(self, certificate: Path, key: Path, ca: Path) -> None:

@@ -12,7 +12,7 @@ from serving.http import HttpServer
 from serving.metrics import Registry
 from serving.settings import SettingsError, StatsSettings
 from serving.sinks import Telemetry, choose
-from serving.sinks.prometheus import PrometheusPage
+from serving.sinks.prometheus import Names, PrometheusPage
 from tests.fakes.statsd import Statsd
 from tests.wire.gate import until
 
@@ -75,7 +75,7 @@ async def test_the_prometheus_page_is_served_where_the_settings_say() -> None:
     registry = Registry()
     registry.counter("c").add(2)
     chosen = StatsSettings(use_prometheus=True, prometheus_addr="127.0.0.1:0", prometheus_path="/numbers")
-    listener = choose(chosen, registry, PrometheusPage(registry))
+    listener = choose(chosen, registry, PrometheusPage(registry, Names()))
     assert isinstance(listener, HttpServer)
     await listener.start()
 

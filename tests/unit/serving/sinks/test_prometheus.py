@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.metrics import Registry, Sample
 from serving.sinks.mapping import read_mapper
 from serving.sinks.pace import PIECE
-from serving.sinks.prometheus import PrometheusPage
+from serving.sinks.prometheus import Names, PrometheusPage
 
 RULE = "ratelimit.service.rate_limit."
 
@@ -33,7 +33,7 @@ async def test_a_rules_series_has_its_keys_as_labels() -> None:
     registry.counter(f"{RULE}llm.user.over_limit").add(2)
     registry.counter(f"{RULE}llm.user.model.over_limit").add(3)
 
-    page = await read(PrometheusPage(registry))
+    page = await read(PrometheusPage(registry, Names()))
 
     assert page["ratelimit_service_rate_limit_over_limit"] == {
         (("domain", "llm"), ("key1", "user")): 2,
@@ -46,7 +46,7 @@ async def test_deeper_levels_are_added_up() -> None:
     registry.counter(f"{RULE}d.a.b.c.over_limit").add(2)
     registry.counter(f"{RULE}d.a.b.x.over_limit").add(3)
 
-    page = await read(PrometheusPage(registry))
+    page = await read(PrometheusPage(registry, Names()))
 
     assert page["ratelimit_service_rate_limit_over_limit"] == {(("domain", "d"), ("key1", "a"), ("key2", "b")): 5}
 
@@ -56,7 +56,7 @@ async def test_what_no_rule_maps_goes_by_its_own_name_and_labels() -> None:
     registry.counter("weir.calls", method="M").add(1)
     registry.gauge("weir.queue-length", lambda: 2.5)
 
-    page = await read(PrometheusPage(registry))
+    page = await read(PrometheusPage(registry, Names()))
 
     assert (page["weir_calls"], page["weir_queue_length"]) == ({(("method", "M"),): 1}, {(): 2.5})
 
@@ -65,7 +65,7 @@ async def test_values_of_labels_are_escaped() -> None:
     registry = Registry()
     registry.counter("c", rule='a"b\\c\nd').add(1)
 
-    page = await read(PrometheusPage(registry))
+    page = await read(PrometheusPage(registry, Names()))
 
     assert page["c"] == {(("rule", 'a"b\\c\nd'),): 1}
 
@@ -74,7 +74,7 @@ async def test_a_timer_is_a_histogram() -> None:
     registry = Registry()
     registry.timer("ratelimit_server.ShouldRateLimit.response_time").observe(0.003, times=2)
 
-    page = await read(PrometheusPage(registry))
+    page = await read(PrometheusPage(registry, Names()))
 
     name, method = "ratelimit_service_response_time_seconds", ("grpc_method", "ShouldRateLimit")
     assert (page[f"{name}_count"], page[f"{name}_sum"]) == ({(method,): 2}, {(method,): 0.006})
@@ -87,7 +87,7 @@ async def test_times_may_be_told_in_milliseconds() -> None:
     registry = Registry()
     registry.timer("t").observe(0.003)
 
-    page = await read(PrometheusPage(registry, times_in_milliseconds=True))
+    page = await read(PrometheusPage(registry, Names(), times_in_milliseconds=True))
 
     assert (page["t_sum"], page["t_bucket"][("le", "5"),]) == ({(): 3}, 1)
 
@@ -97,7 +97,7 @@ async def test_tags_are_labels_of_every_series() -> None:
     registry.counter("c").add(1)
     registry.timer("t").observe(1)
 
-    page = await read(PrometheusPage(registry, tags={"my-zone": "a"}))
+    page = await read(PrometheusPage(registry, Names(tags={"my-zone": "a"})))
 
     assert (page["c"], page["t_count"]) == ({(("my_zone", "a"),): 1}, {(("my_zone", "a"),): 1})
 
@@ -111,7 +111,7 @@ async def test_rules_of_a_file_come_first(tmp_path: Path) -> None:
     registry.timer("gone_too").observe(1)
     registry.counter("c").add(1)
 
-    page = await read(PrometheusPage(registry, mapper=read_mapper(str(path))))
+    page = await read(PrometheusPage(registry, Names(read_mapper(str(path)))))
 
     assert {name: page[name] for name in page if name in {"mine", "c"} or name.startswith("gone")} == {
         "mine": {(("what", "b"),): 1},
@@ -120,7 +120,7 @@ async def test_rules_of_a_file_come_first(tmp_path: Path) -> None:
 
 
 async def test_the_process_tells_its_memory() -> None:
-    page = await read(PrometheusPage(Registry()))
+    page = await read(PrometheusPage(Registry(), Names()))
 
     assert page["process_resident_memory_bytes"][()] > 0
 
@@ -129,7 +129,7 @@ async def test_the_process_tells_its_memory() -> None:
 async def test_calls_are_answered_while_a_long_page_is_made(series: int) -> None:
     registry, turns = Registry(), 0
     registry.add_source(lambda: (Sample(f"s{number}", 1) for number in range(series)))
-    rendering = asyncio.create_task(PrometheusPage(registry).render())
+    rendering = asyncio.create_task(PrometheusPage(registry, Names()).render())
 
     while not rendering.done():
         turns += 1
