@@ -7,7 +7,8 @@
 2. An outcome is a tuple of counts, one per charge, or the error that kept *this* ledger from
    being applied. One bad key fails one ledger.
 3. All ledgers go out in one write and are answered together (in a cluster: one write per node).
-4. Counts saturate at `COUNT_MAX`: a counter at the end of its range denies, it does not fail.
+4. Ledgers of our own modes (`Admission`) go with the others in the same round trip, as a group behind them.
+5. Counts saturate at `COUNT_MAX`: a counter at the end of its range denies, it does not fail.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+from ratelimit.draw import Draw, Standings
 from ratelimit.errors import StoreError
 
 # Redis scripts count in doubles: above this they are no longer exact. Hits above it are cut to it, which is
 # still more than any limit: limits stop here too.
 COUNT_MAX = 2**53 - 1
+
+# Holds that one counter may have at a time, and charged ids that it remembers.
+HOLDS_MAX = 100_000
 
 
 class Policy(Enum):
@@ -60,9 +65,20 @@ class Ledger:
     policy: Policy = Policy.BURN
 
 
+@dataclass(slots=True)
+class Admission:
+    """What one RPC wants of counters some of which have modes of our own; `ratelimit.draw` has the rules."""
+
+    draws: Sequence[Draw]
+    deadline: float
+    is_kept: bool = False
+    """All or nothing: refused, it spends and holds nothing."""
+
+
 # Before and after; a tuple because one is made for every charge.
 Count: TypeAlias = tuple[int, int]
 Outcome: TypeAlias = Sequence[Count] | StoreError
+AdmissionOutcome: TypeAlias = Standings | StoreError
 
 
 class Store(Protocol):
@@ -83,6 +99,16 @@ class Store(Protocol):
 
         Never raises: an outcome is a `StoreTimeout` where the charge may have happened (never
         retried), a `StoreUnavailable` where it did not, a `StoreRefused` where the server said no.
+        """
+
+    async def admit(
+        self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+    ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+        """Do what `charge` does, and apply admissions too, in the same round trip.
+
+        Fixed windows are in the draws; sliding windows, buckets, holds and remembered ids live by the server's
+        clock, or by `now` where the store is told to (tests). An admission over several places (slots, servers) that
+        must be kept is a `StoreRefused`: it cannot be all or nothing.
         """
 
     def on_refund(self, forget: Callable[[str], None]) -> None:

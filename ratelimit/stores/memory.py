@@ -21,7 +21,10 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from math import ceil
 
-from ratelimit.store import COUNT_MAX, Charge, Count, Ledger, Outcome, Policy
+from ratelimit.admission import Admitter, Counter
+from ratelimit.draw import Algorithm, Draw
+from ratelimit.store import COUNT_MAX, HOLDS_MAX, Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy
+from ratelimit.stores.memory_counters import MemoryCounters
 from serving.metrics import Registry
 
 _log = logging.getLogger(__name__)
@@ -34,12 +37,13 @@ _SWEEP_PER_CHARGE = 2
 _KEY_CHARACTERS_MAX = 256
 
 _Counter = list[int]  # [count, expires]
+_Apply = Callable[[Sequence[Charge], Sequence[bool], float], object]
 
 
 class MemoryStore:
     """Counts in a dictionary."""
 
-    def __init__(self, counters_max: int, registry: Registry | None = None) -> None:
+    def __init__(self, counters_max: int, registry: Registry | None = None, *, holds_max: int = HOLDS_MAX) -> None:
         self._counters_max = counters_max
         self._counters: dict[str, _Counter] = {}
         self._buckets: dict[int, list[str]] = {}
@@ -47,7 +51,9 @@ class MemoryStore:
         self._forget: list[Callable[[str], None]] = []
         registry = registry or Registry()
         self._dropped = registry.counter("ratelimit.memory.counters_dropped")
-        registry.gauge("ratelimit.memory.counters", lambda: len(self._counters))
+        registry.gauge("ratelimit.memory.counters", lambda: len(self._counters) + len(self._own))
+        self._own = MemoryCounters(counters_max, holds_max, self._tell_dropped)
+        self._holds_max = holds_max
 
     async def start(self) -> None:
         """Do nothing: there is nobody to reach."""
@@ -74,6 +80,26 @@ class MemoryStore:
             if self._seconds and self._seconds[0] <= now:
                 self._sweep(now, _SWEEP_PER_CHARGE * len(charges))
         return outcomes
+
+    async def admit(
+        self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+    ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+        """Apply every ledger, then every admission, by the caller's clock."""
+        outcomes = await self.charge(ledgers, now) if ledgers else ()
+        now_ms = int(now * 1000)
+        admitter = Admitter(lambda draw: self._find(draw, now), holds_max=self._holds_max)
+        return outcomes, [
+            admitter.admit(admission.draws, now_ms, is_kept=admission.is_kept) for admission in admissions
+        ]
+
+    def _find(self, draw: Draw, now: float) -> Counter:
+        if draw.terms.algorithm is Algorithm.REFERENCE:
+            return Counter(_Reference(draw, now, self._read, self._apply), 0)
+        return self._own.find(draw, int(now * 1000))
+
+    def _read(self, key: str, now: float) -> int:
+        counter = self._counters.get(key if len(key) <= _KEY_CHARACTERS_MAX else _digest(key))
+        return counter[0] if counter is not None and counter[1] > now else 0
 
     # Hot, so plainer than short: calls of min and max alone are a third of it.
     def _apply(self, charges: Sequence[Charge], held: Sequence[bool], now: float) -> list[Count]:
@@ -156,6 +182,32 @@ class MemoryStore:
     def _announce(self, key: str) -> None:
         for forget in self._forget:
             forget(key)
+
+
+class _Reference:
+    """A plain counter as a meter, so that it can be one of those that are charged all or not at all."""
+
+    def __init__(self, draw: Draw, now: float, read: Callable[[str, float], int], apply: _Apply) -> None:
+        self._draw = draw
+        self._now = now
+        self._read = read
+        self._apply = apply
+
+    def spent(self, _start: int, _now_ms: int) -> float:
+        """Return the count."""
+        return self._read(self._draw.stem, self._now)
+
+    def add(self, draw: Draw, _start: int, hits: int, _now_ms: int) -> None:
+        """Charge it."""
+        self._apply([Charge(draw.stem, hits, 0, draw.end)], (), self._now)
+
+    def take(self, _start: int, hits: int, _now_ms: int) -> None:
+        """Refund it."""
+        self._apply([Charge(self._draw.stem, hits, 0, 0, is_refund=True)], (), self._now)
+
+    def reset_ms(self, _draw: Draw, _excess: float, _now_ms: int) -> int:
+        """Return 0: its window is in its key, which callers know better."""
+        return 0
 
 
 def _digest(key: str) -> str:

@@ -18,11 +18,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+from ratelimit.draw import Draw
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
-from ratelimit.store import Charge, Ledger, Outcome, Policy
-from ratelimit.stores import redis_pipeline, redis_script
+from ratelimit.store import HOLDS_MAX, Admission, AdmissionOutcome, Charge, Ledger, Outcome, Policy
+from ratelimit.stores import redis_admit, redis_pipeline, redis_script
 from ratelimit.stores.forecast import Forecast
+from ratelimit.stores.redis_admit import AdmissionShare
 from ratelimit.stores.redis_script import ScriptCalls
 from ratelimit.stores.shares import Place, Share, deal, gather
 from serving.clock import Clock
@@ -35,6 +38,11 @@ from serving.settings import PerSecondRedisSettings, RedisSettings
 _log = logging.getLogger(__name__)
 
 CHANNEL = "ratelimit:local_cache_invalidation"
+
+_LATE = StoreUnavailable("the deadline had passed before it was sent")
+_NO_SCRIPTS = StoreRefused("a rule needs scripts, which this Redis does not run (REDIS_SCRIPTS)")
+
+_Any = TypeVar("_Any", Outcome, AdmissionOutcome)
 
 _KINDS: dict[type[StoreError], str] = {
     StoreTimeout: "timeout",
@@ -66,13 +74,27 @@ class _Server:
         else:
             _log.warning("Redis is used without scripts: INCRBY and EXPIRE in a pipeline")
 
-    async def apply(self, shares: Mapping[int, Sequence[Share]], channel: str, deadline: float) -> None:
+    async def apply(
+        self,
+        shares: Mapping[int, Sequence[Share]],
+        admissions: Mapping[int, Sequence[AdmissionShare]],
+        common: tuple[str, int, int],
+        deadline: float,
+    ) -> None:
         """Write what each slot has, all at once, and put the answers into the shares."""
+        channel, now_ms, holds_max = common
         if self.has_scripts:
             calls = [call for slot, mine in shares.items() for call in self.calls.write(slot, mine, channel)]
-            await self.client.run([command for command, _ in calls], deadline)
+            asks = [
+                ask
+                for slot, its in admissions.items()
+                for ask in redis_admit.write(slot, its, channel, now_ms, holds_max, self.calls.ledgers_max)
+            ]
+            await self.client.run([command for command, _ in (*calls, *asks)], deadline)
             for command, mine in calls:
                 redis_script.read(command, mine)
+            for command, its in asks:
+                redis_admit.read(command, its)
             return
         written = [(share, redis_pipeline.write(slot, share)) for slot, mine in shares.items() for share in mine]
         await self.client.run([command for _, commands in written for command in commands], deadline)
@@ -89,7 +111,13 @@ class RedisStore:
         per_second: PerSecondRedisSettings | None,
         registry: Registry,
         clock: Clock,
+        *,
+        holds_max: int = HOLDS_MAX,
+        is_timed_by_caller: bool = False,
     ) -> None:
+        """With `is_timed_by_caller` holds, buckets and sliding windows go by `now` instead of the server's clock."""
+        self._holds_max = holds_max
+        self._is_timed_by_caller = is_timed_by_caller
         self._servers = [_Server(redis, registry, clock, "redis_pool")]
         if per_second is not None:
             self._servers.append(_Server(per_second, registry, clock, "redis_per_second_pool"))
@@ -128,13 +156,20 @@ class RedisStore:
 
     async def charge(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
         """Apply every ledger; time is the caller's, and in the keys."""
-        del now
+        return (await self.admit(ledgers, (), now))[0]
+
+    async def admit(
+        self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+    ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+        """Apply every ledger and every admission in one round trip."""
         steady = self._clock.steady()
-        outcomes: list[Outcome] = [StoreUnavailable("the deadline had passed before it was sent")] * len(ledgers)
+        outcomes: list[Outcome] = [_LATE] * len(ledgers)
+        answers: list[AdmissionOutcome] = [_LATE] * len(admissions)
         due = [(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
-        if not due:
-            return self._counted(outcomes)
-        deadline = max(ledger.deadline for _, ledger in due)
+        wanted = [(origin, admission) for origin, admission in enumerate(admissions) if admission.deadline > steady]
+        if not due and not wanted:
+            return self._counted(outcomes), self._counted(answers)
+        deadline = max([ledger.deadline for _, ledger in due] + [admission.deadline for _, admission in wanted])
         forecast = await self._look([ledger for _, ledger in due if self._must_look(ledger)], deadline)
         dealt: dict[int, list[Share]] = {}
         places: dict[Place, list[Share]] = {}
@@ -146,12 +181,37 @@ class RedisStore:
             for place, share in self._deal(origin, settled).items():
                 dealt.setdefault(origin, []).append(share)
                 places.setdefault(place, []).append(share)
-        await self._apply(places, deadline)
+        parted, stands = self._part(wanted, answers)
+        await self._apply(places, stands, now, deadline)
         for origin, shares in dealt.items():
             outcomes[origin] = gather(ledgers[origin], shares)
-        return self._counted(outcomes)
+        for origin, parts in parted.items():
+            answers[origin] = redis_admit.gather(admissions[origin], parts)
+        return self._counted(outcomes), self._counted(answers)
 
-    def _counted(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    def _part(
+        self, wanted: Sequence[tuple[int, Admission]], answers: list[AdmissionOutcome]
+    ) -> tuple[dict[int, list[AdmissionShare]], dict[Place, list[AdmissionShare]]]:
+        """Deal admissions out: by their origin, and by their place."""
+        parted: dict[int, list[AdmissionShare]] = {}
+        stands: dict[Place, list[AdmissionShare]] = {}
+        for origin, admission in wanted:
+            shares = redis_admit.deal(origin, admission, self._stand_of)
+            if not all(server.has_scripts for server in self._servers):
+                shares = _NO_SCRIPTS
+            if isinstance(shares, StoreError):
+                answers[origin] = shares
+                continue
+            for place, share in shares.items():
+                parted.setdefault(origin, []).append(share)
+                stands.setdefault(place, []).append(share)
+        return parted, stands
+
+    def _stand_of(self, draw: Draw) -> Place:
+        server = 1 if draw.is_per_second and len(self._servers) > 1 else 0
+        return server, self._servers[server].client.slot_of(draw.stem)
+
+    def _counted(self, outcomes: Sequence[_Any]) -> Sequence[_Any]:
         for outcome in outcomes:
             if isinstance(outcome, StoreError):
                 self._registry.counter("ratelimit.store.errors", kind=_KINDS[type(outcome)]).add()
@@ -203,12 +263,25 @@ class RedisStore:
         forecast.expect(ledger)
         return ledger
 
-    async def _apply(self, places: Mapping[Place, Sequence[Share]], deadline: float) -> None:
-        by_server: dict[int, dict[int, Sequence[Share]]] = {}
+    async def _apply(
+        self,
+        places: Mapping[Place, Sequence[Share]],
+        stands: Mapping[Place, Sequence[AdmissionShare]],
+        now: float,
+        deadline: float,
+    ) -> None:
+        plain: dict[int, dict[int, Sequence[Share]]] = {}
+        own: dict[int, dict[int, Sequence[AdmissionShare]]] = {}
         for (server, slot), shares in places.items():
-            by_server.setdefault(server, {})[slot] = shares
+            plain.setdefault(server, {})[slot] = shares
+        for (server, slot), parts in stands.items():
+            own.setdefault(server, {})[slot] = parts
+        common = (self._channel, int(now * 1000) if self._is_timed_by_caller else 0, self._holds_max)
         await together(
-            [self._servers[server].apply(shares, self._channel, deadline) for server, shares in by_server.items()]
+            [
+                self._servers[server].apply(plain.get(server, {}), own.get(server, {}), common, deadline)
+                for server in {**plain, **own}
+            ]
         )
 
     def _listen(self) -> None:

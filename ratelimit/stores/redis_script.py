@@ -24,7 +24,7 @@ class ScriptCalls:
     """Puts as many ledgers into one call as may be."""
 
     def __init__(self, ledgers_max: int) -> None:
-        self._ledgers_max = ledgers_max
+        self.ledgers_max = ledgers_max
 
     def write(self, slot: int, shares: Sequence[Share], channel: str) -> list[tuple[Command, Sequence[Share]]]:
         """Return the calls that apply these shares, and which answers which."""
@@ -34,7 +34,7 @@ class ScriptCalls:
         start, charges = 0, 0
         for position, share in enumerate(shares):
             charges += len(share.ledger.charges)
-            is_full = position - start >= self._ledgers_max or charges > _CHARGES_PER_LEDGER * self._ledgers_max
+            is_full = position - start >= self.ledgers_max or charges > _CHARGES_PER_LEDGER * self.ledgers_max
             if is_full and position > start:
                 yield shares[start:position]
                 start, charges = position, len(share.ledger.charges)

@@ -51,7 +51,7 @@ def gather(ledger: Ledger, shares: Sequence[Share]) -> Outcome:
         return shares[0].outcome
     errors = [share.outcome for share in shares if isinstance(share.outcome, StoreError)]
     if errors:
-        return _worst(errors, is_partial=len(errors) < len(shares))
+        return worst(errors, is_partial=len(errors) < len(shares))
     counts: list[Count] = [(0, 0)] * len(ledger.charges)
     for share in shares:
         if share.positions is not None and not isinstance(share.outcome, StoreError):
@@ -60,7 +60,8 @@ def gather(ledger: Ledger, shares: Sequence[Share]) -> Outcome:
     return counts
 
 
-def _worst(errors: Sequence[StoreError], *, is_partial: bool) -> StoreError:
+def worst(errors: Sequence[StoreError], *, is_partial: bool) -> StoreError:
+    """Return the error of a whole whose parts had these."""
     for error in errors:
         if isinstance(error, StoreRefused):
             return error

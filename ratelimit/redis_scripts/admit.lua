@@ -1,0 +1,476 @@
+-- Admit many ledgers, each by its own rules; `ratelimit/draw.py` has the rules and the words.
+--
+-- KEYS[i]    stem of the i-th draw, all ledgers in a row; a stem may come twice. What belongs to a stem is beside it
+--            in its slot, since stems carry a hash tag:
+--              <stem>:<start>  spent in a fixed window       <stem>:h  hash: holds by name, totals by window, `e`
+--              <stem>:s        ring of a sliding window      <stem>:d  sorted set: names by when they are due
+--              <stem>:b        "level at" of a bucket        <stem>:a  sorted set: holds without an id, by age
+--                                                            <stem>:r  sorted set: charged ids by when forgotten
+--            A draw under the reference's counting has its counter's whole key instead, and nothing beside it.
+-- ARGV[1]    now (ms); 0 means "ask this server"
+-- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
+-- ARGV[3]    most holds of one counter
+-- ARGV[4..]  ledgers: the number of draws, negative where all or nothing, and for each draw
+--              terms "algorithm limit window capacity exhausted hold remember", op * 4 + role, hits, id, start, end (s)
+--
+-- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over, ms to its reset; or,
+-- once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
+-- call, since then nothing at all was written.
+--
+-- A script and not MULTI: what is written depends on what was read, of several counters at once.
+
+local call, try, find, floor, ceil = redis.call, redis.pcall, string.find, math.floor, math.ceil
+local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
+local CHARGE, FORCE, REFUND, RESERVE, SETTLE, RELEASE, AUTO = 0, 1, 2, 3, 4, 5, 6
+local BLOCK, QUOTA = 0, 1
+
+local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
+if now == 0 then
+  local time = call('TIME')
+  now = time[1] * 1000 + floor(time[2] / 1000)
+end
+
+-- A number as Redis takes it: in full, and 0 without a sign.
+local function whole(number)
+  return number == 0 and '0' or string.format('%.0f', number)
+end
+
+local terms_of = {}
+
+local function terms(text)
+  local known = terms_of[text]
+  if known then return known end
+  local algorithm, limit, window, capacity, exhausted, hold, remember =
+    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+)$')
+  known = {
+    algorithm = algorithm, limit = limit + 0, window = window + 0, capacity = capacity + 0,
+    exhausted = exhausted == '1', hold = hold + 0, remember = remember + 0, memory = hold * LIVES,
+  }
+  terms_of[text] = known
+  return known
+end
+
+-- Reading: each takes a counter and returns what is spent, or nil and an error. ---------------------------------------
+
+local function integer(text)
+  if not text then return 0 end
+  if type(text) == 'table' then return nil, text.err end
+  if not find(text, '^-?%d+$') then return nil, 'ERR value is not an integer or out of range' end
+  return math.min(text + 0, MAX)
+end
+
+-- Let slices leave that are older than the window; nothing that counts is changed.
+local function read_ring(counter)
+  local name, window = counter.stem .. ':s', counter.terms.window
+  local fields = try('HMGET', name, 'i', 't', 'l')
+  if fields.err then return nil, fields.err end
+  local index, total = (fields[1] or 0) + 0, (fields[2] or 0) + 0
+  local slice = math.max(index, floor(now * SLICES / window))
+  if fields[1] and slice > index then
+    if slice - index > SLICES then
+      call('DEL', name)
+      total = 0
+    else
+      local gone = {}
+      for i = index + 1, slice do gone[#gone + 1] = i % (SLICES + 1) end
+      for _, count in ipairs(call('HMGET', name, unpack(gone))) do total = total - (count or 0) end
+      call('HDEL', name, unpack(gone))
+      call('HSET', name, 'i', slice, 't', total)
+    end
+  end
+  counter.slice, counter.last, counter.is_moved = slice, (fields[3] or -1) + 0, slice ~= (fields[3] or -1) + 0
+  return total
+end
+
+local function read_level(counter)
+  local text = try('GET', counter.stem .. ':b')
+  if not text then return 0 end
+  if type(text) == 'table' then return nil, text.err end
+  local level, at = string.match(text, '^(%S+) (%d+)$')
+  if not level then return nil, 'ERR value is not a bucket' end
+  local passed = math.max(0, now - at)
+  return math.max(0, level - passed * counter.terms.limit / counter.terms.window)
+end
+
+local function read(counter, start)
+  local algorithm = counter.terms.algorithm
+  if algorithm == 's' then return read_ring(counter) end
+  if algorithm == 'b' then return read_level(counter) end
+  return integer(try('GET', algorithm == 'r' and counter.stem or counter.stem .. ':' .. start))
+end
+
+-- Writing: each changes one counter, whose type was seen when it was read. --------------------------------------------
+
+local function expire(name, life)
+  call('PEXPIRE', name, math.min(life, 4e14))
+end
+
+local function add_string(name, hits, before, life)
+  local after = math.min(before + hits, MAX)
+  if after > before then call('INCRBY', name, whole(after - before)) end
+  if before == 0 and call('PTTL', name) == -1 then expire(name, life) end
+end
+
+local function add(counter, start, hits, before, draw)
+  local t = counter.terms
+  if t.algorithm == 's' then
+    local name, field = counter.stem .. ':s', counter.slice % (SLICES + 1)
+    hits = math.min(hits, MAX - before)
+    call('HINCRBY', name, field, whole(hits))
+    call('HSET', name, 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
+    counter.last = counter.slice
+    if counter.is_moved then expire(name, 2 * t.window) end
+  elseif t.algorithm == 'b' then
+    local level, life = math.min(before + hits, MAX), 2 * t.window * math.max(1, ceil(t.capacity / math.max(1, t.limit)))
+    call('SET', counter.stem .. ':b', string.format('%.17g %.0f', level, now), 'PX', whole(math.min(life, 4e14)))
+  elseif t.algorithm == 'r' then
+    add_string(counter.stem, hits, before, draw.finish * 1000)
+  else
+    add_string(counter.stem .. ':' .. start, hits, before, (draw.finish - draw.start) * 1000 + t.hold + t.memory)
+  end
+end
+
+local function take(counter, start, hits, before, draw)
+  local t = counter.terms
+  hits = math.min(hits, math.max(0, before))
+  if hits == 0 then return end
+  if t.algorithm == 's' then
+    local name, left = counter.stem .. ':s', hits
+    for i = counter.slice - SLICES, counter.slice do
+      local field = i % (SLICES + 1)
+      local taken = math.min(left, (call('HGET', name, field) or 0) + 0)
+      if taken > 0 then call('HINCRBY', name, field, whole(-taken)) end
+      left = left - taken
+      if left == 0 then break end
+    end
+    call('HSET', name, 't', whole(before - hits))
+  elseif t.algorithm == 'b' then
+    add(counter, start, -hits, before, draw)
+  elseif t.algorithm == 'r' then
+    call('DECRBY', counter.stem, whole(hits))
+  else
+    call('DECRBY', counter.stem .. ':' .. start, whole(hits))
+  end
+end
+
+-- Return when `excess` hits have left; where that many never will, or none must, when all have.
+local function reset(counter, excess, spent, draw)
+  local t = counter.terms
+  if t.algorithm == 'r' then return 0 end
+  if t.algorithm == 'b' then
+    if t.limit == 0 then return MAX end
+    local leaving = (excess > 0 and excess <= spent) and excess or spent
+    return math.min(MAX, ceil(leaving * t.window / t.limit))
+  end
+  if t.algorithm == 's' then
+    if spent == 0 then return 0 end
+    local last = counter.last
+    if excess > 0 then
+      local fields, left = {}, 0
+      for i = counter.slice - SLICES, counter.slice do fields[#fields + 1] = i % (SLICES + 1) end
+      for position, count in ipairs(call('HMGET', counter.stem .. ':s', unpack(fields))) do
+        left = left + (count or 0)
+        if left >= excess then
+          last = counter.slice - SLICES + position - 1
+          break
+        end
+      end
+    end
+    return math.max(0, ceil((last + SLICES + 1) * t.window / SLICES) - now)
+  end
+  return math.max(0, draw.finish * 1000 - now)
+end
+
+-- Holds. --------------------------------------------------------------------------------------------------------------
+
+local function hold_of(counter, name)
+  local text = call('HGET', counter.stem .. ':h', name)
+  if not text then return nil end
+  local amount, start, due = string.match(text, '^(%d+):(%d+):(%d+)$')
+  if not amount then return nil end
+  return { name = name, amount = amount + 0, start = start, due = due + 0 }
+end
+
+local function end_hold(counter, hold, forget_at)
+  local holds = counter.stem .. ':h'
+  if call('HINCRBY', holds, 't' .. hold.start, whole(-hold.amount)) <= 0 then
+    call('HDEL', holds, 't' .. hold.start)
+  end
+  if string.sub(hold.name, 1, 1) == 'a' or forget_at <= now then
+    call('HDEL', holds, hold.name)
+    call('ZREM', counter.stem .. ':d', hold.name)
+    call('ZREM', counter.stem .. ':a', hold.name)
+  else
+    local text = whole(forget_at)
+    call('HSET', holds, hold.name, text)
+    call('ZADD', counter.stem .. ':d', text, hold.name)
+  end
+end
+
+-- End the holds that are due and forget the ids whose time is over.
+local function sweep(counter)
+  local holds, dues = counter.stem .. ':h', counter.stem .. ':d'
+  for _, name in ipairs(call('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)) do
+    local hold = hold_of(counter, name)
+    if hold then
+      end_hold(counter, hold, hold.due + counter.terms.memory)
+    else
+      call('HDEL', holds, name)
+      call('ZREM', dues, name)
+    end
+  end
+  local first = call('ZRANGE', dues, 0, 0, 'WITHSCORES')
+  if first[2] then call('HSET', holds, 'e', first[2]) else call('HDEL', holds, 'e') end
+end
+
+local function read_holds(counter)
+  if counter.terms.hold == 0 then
+    counter.known = 0
+    return
+  end
+  local earliest = try('HGET', counter.stem .. ':h', 'e')
+  if type(earliest) == 'table' then return earliest.err end
+  for _, companion in ipairs({ ':d', ':a' }) do
+    local size = try('ZCARD', counter.stem .. companion)
+    if type(size) == 'table' then return size.err end
+    if companion == ':d' then counter.known = size end
+  end
+  if earliest and earliest + 0 <= now then
+    sweep(counter)
+    counter.known = call('ZCARD', counter.stem .. ':d')
+  end
+end
+
+local function held_in(counter, start)
+  local held = counter.held[start]
+  if held then return held end
+  held = counter.terms.hold > 0 and (call('HGET', counter.stem .. ':h', 't' .. start) or 0) + 0 or 0
+  counter.held[start] = held
+  return held
+end
+
+-- Return the hold of an id, or the oldest without one; those that ended in this ledger are not there.
+local function find_hold(counter, id)
+  if counter.terms.hold == 0 then return nil end
+  if id ~= '' then
+    return not counter.ended['i' .. id] and hold_of(counter, 'i' .. id) or nil
+  end
+  for _, name in ipairs(call('ZRANGE', counter.stem .. ':a', 0, counter.endings)) do
+    if not counter.ended[name] then return hold_of(counter, name) end
+  end
+end
+
+local function add_hold(counter, draw)
+  local t, holds, dues = counter.terms, counter.stem .. ':h', counter.stem .. ':d'
+  local due, name = whole(now + t.hold), 'i' .. draw.id
+  if draw.id == '' then
+    local number = call('HINCRBY', holds, 'q', 1)
+    name = 'a' .. number
+    call('ZADD', counter.stem .. ':a', number, name)
+    expire(counter.stem .. ':a', t.hold + t.memory)
+  end
+  call('HSET', holds, name, draw.hits_text .. ':' .. draw.start_text .. ':' .. due)
+  call('HINCRBY', holds, 't' .. draw.start_text, draw.hits_text)
+  call('ZADD', dues, due, name)
+  local earliest = call('HGET', holds, 'e')
+  if not earliest or earliest + 0 > now + t.hold then call('HSET', holds, 'e', due) end
+  expire(holds, t.hold + t.memory)
+  expire(dues, t.hold + t.memory)
+end
+
+-- Deciding. -----------------------------------------------------------------------------------------------------------
+
+local function fingerprint(draw, op)
+  if draw.terms.remember == 0 or draw.id == '' or draw.hits == 0 or op == RESERVE or op == RELEASE then return nil end
+  return (op == REFUND and 'r' or 'c') .. draw.hits_text .. ':' .. draw.id
+end
+
+local function is_repeat(counter, charged)
+  if counter.charged[charged] then return true end
+  if counter.forgotten[charged] then return false end
+  local until_ms = call('ZSCORE', counter.stem .. ':r', charged)
+  return until_ms and until_ms + 0 > now
+end
+
+-- Say what a draw does if it is applied, having regard to what earlier draws of the ledger want.
+local function resolve(counter, draw)
+  local start, t = draw.start_text, counter.terms
+  local total = counter.spent[start] + held_in(counter, start)
+  local effect, op = { start = start, excess = 0 }, draw.op
+  if op == AUTO then
+    op = call('HEXISTS', counter.stem .. ':h', 'i' .. draw.id) == 1 and SETTLE or RESERVE
+  end
+  local charged = fingerprint(draw, op)
+  if charged then
+    if is_repeat(counter, charged) then
+      effect.over = total > t.capacity
+      return effect
+    end
+    effect.charged, counter.charged[charged] = charged, true
+  end
+  if op == CHARGE or op == RESERVE then
+    effect.excess = total + draw.hits - t.capacity
+    effect.over = effect.excess > 0
+    if op == CHARGE then
+      if draw.hits == 0 and t.exhausted and effect.excess >= 0 then effect.over = true end
+      effect.spent = draw.hits
+      counter.spent[start] = counter.spent[start] + draw.hits
+    elseif draw.id ~= '' and (counter.reserved[draw.id] or find_hold(counter, draw.id)) then
+      effect.over = false
+    else
+      if counter.known + counter.reserving >= holds_max then effect.over = true end
+      effect.held, counter.held[start] = draw.hits, counter.held[start] + draw.hits
+      counter.reserved[draw.id], counter.reserving = true, counter.reserving + 1
+    end
+    return effect
+  end
+  effect.sure = true
+  local found
+  if op ~= FORCE and (draw.id ~= '' or op ~= REFUND) then found = find_hold(counter, draw.id) end
+  if found then
+    effect.ended, effect.start = found, found.start
+    counter.ended[found.name], counter.endings = true, counter.endings + 1
+    counter.held[found.start] = held_in(counter, found.start) - found.amount
+  end
+  if op == FORCE or op == SETTLE then
+    effect.spent = draw.hits
+    local before = counter.spent[effect.start]
+    if before then counter.spent[effect.start] = before + draw.hits end
+  elseif op == REFUND and not found then
+    effect.taken = draw.hits
+    counter.spent[start] = math.max(0, counter.spent[start] - draw.hits)
+    if draw.id ~= '' and t.remember > 0 then
+      effect.forgotten = 'c' .. draw.hits_text .. ':' .. draw.id
+      counter.forgotten[effect.forgotten], counter.charged[effect.forgotten] = true, nil
+    end
+  end
+  return effect
+end
+
+local function refuses(draws, effects)
+  local quotas, quotas_over = 0, 0
+  for i, draw in ipairs(draws) do
+    if draw.role == QUOTA then
+      quotas = quotas + 1
+      if effects[i].over then quotas_over = quotas_over + 1 end
+    elseif draw.role == BLOCK and effects[i].over and not effects[i].sure then
+      return true
+    end
+  end
+  return quotas > 0 and quotas == quotas_over
+end
+
+local reply, filled = {}, 0
+
+local function tell(number)
+  filled = filled + 1
+  reply[filled] = number
+end
+
+local function apply(counter, draw, effect, is_applied)
+  local start, t, live = draw.start_text, counter.terms, counter.live
+  local before, held = live[start], counter.live_held[start]
+  local after = before
+  if is_applied then
+    if effect.ended then
+      end_hold(counter, effect.ended, now + t.memory)
+      if effect.ended.start == start then held = held - effect.ended.amount end
+    end
+    if effect.taken then
+      take(counter, start, effect.taken, before, draw)
+      if t.algorithm == 'r' and channel ~= '' then try('PUBLISH', channel, counter.stem) end
+      after = math.max(0, before - effect.taken)
+    end
+    if effect.spent and effect.start ~= start then
+      add(counter, effect.start, effect.spent, read(counter, effect.start) or 0, draw)
+    elseif effect.spent and effect.spent > 0 then
+      add(counter, start, effect.spent, before, draw)
+      after = math.min(before + effect.spent, MAX)
+    end
+    if effect.held then
+      add_hold(counter, draw)
+      held = held + effect.held
+    end
+    if effect.forgotten then call('ZREM', counter.stem .. ':r', effect.forgotten) end
+    if effect.charged then
+      local ids = counter.stem .. ':r'
+      call('ZREMRANGEBYSCORE', ids, '-inf', now)
+      call('ZADD', ids, whole(now + t.remember), effect.charged)
+      call('ZREMRANGEBYRANK', ids, 0, -holds_max - 1)
+      expire(ids, t.remember)
+    end
+  end
+  live[start], counter.live_held[start] = after, held
+  local over = effect.over
+  if effect.sure and effect.spent and effect.spent > 0 then over = after > t.capacity end
+  tell(ceil(before))
+  tell(ceil(after))
+  tell(held)
+  tell(over and 1 or 0)
+  tell(reset(counter, over and not effect.sure and effect.excess or 0, after, draw))
+end
+
+local counters = {}
+
+-- Return a counter with all that its draws look at read, or nil and the error.
+local function counter_for(draw)
+  local counter, problem = counters[draw.stem], nil
+  if not counter then
+    counter = {
+      stem = draw.stem, terms = draw.terms, spent = {}, held = {}, live = {}, live_held = {}, ended = {}, endings = 0,
+      reserved = {}, reserving = 0, charged = {}, forgotten = {},
+    }
+    problem = read_holds(counter)
+    if problem then return nil, problem end
+    if draw.terms.remember > 0 then
+      local size = try('ZCARD', draw.stem .. ':r')
+      if type(size) == 'table' then return nil, size.err end
+    end
+    counters[draw.stem] = counter
+  end
+  if not counter.spent[draw.start_text] then
+    local spent
+    spent, problem = read(counter, draw.start_text)
+    if not spent then return nil, problem end
+    counter.spent[draw.start_text], counter.live[draw.start_text] = spent, spent
+    counter.live_held[draw.start_text] = held_in(counter, draw.start_text)
+  end
+  return counter
+end
+
+local next_key, next_arg = 1, 4
+
+local function admit(width, is_kept)
+  local draws, effects, mine = {}, {}, {}
+  counters = {}
+  for i = 1, width do
+    local at = next_arg + 6 * (i - 1)
+    local head = ARGV[at + 1] + 0
+    local draw = {
+      stem = KEYS[next_key + i - 1], terms = terms(ARGV[at]), op = floor(head / 4), role = head % 4,
+      hits = ARGV[at + 2] + 0, hits_text = ARGV[at + 2], id = ARGV[at + 3],
+      start_text = ARGV[at + 4], start = ARGV[at + 4] + 0, finish = ARGV[at + 5] + 0,
+    }
+    local counter, problem = counter_for(draw)
+    if not counter then return problem end
+    draws[i], mine[i] = draw, counter
+  end
+  for i = 1, width do effects[i] = resolve(mine[i], draws[i]) end
+  local is_refused = is_kept and refuses(draws, effects)
+  for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
+end
+
+while ARGV[next_arg] do
+  local width = ARGV[next_arg] + 0
+  local is_kept = width < 0
+  if is_kept then width = -width end
+  next_arg = next_arg + 1
+  local problem = admit(width, is_kept)
+  if problem then
+    if find(problem, '^READONLY') then return redis.error_reply(problem) end
+    tell(problem)
+  end
+  next_key = next_key + width
+  next_arg = next_arg + 6 * width
+end
+return reply

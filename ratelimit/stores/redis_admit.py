@@ -1,0 +1,139 @@
+"""Admissions as calls of `admit.lua`, and its answers as standings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha1
+from pathlib import Path
+
+from ratelimit.draw import Algorithm, Draw, Standing, Terms
+from ratelimit.errors import StoreError, StoreRefused, StoreTimeout
+from ratelimit.store import Admission, AdmissionOutcome
+from ratelimit.stores.redis_errors import error_of
+from ratelimit.stores.shares import Place, worst
+from serving.redis_link import Reply
+from serving.redis_node import Command, Script
+
+_BODY = (Path(__file__).parent.parent / "redis_scripts" / "admit.lua").read_text(encoding="utf-8")
+ADMIT = Script(sha1(_BODY.encode(), usedforsecurity=False).hexdigest(), _BODY)
+
+_LETTERS = {
+    Algorithm.FIXED_WINDOW: "f",
+    Algorithm.SLIDING_WINDOW: "s",
+    Algorithm.TOKEN_BUCKET: "b",
+    Algorithm.REFERENCE: "r",
+}
+_NUMBERS_PER_DRAW = 5
+_SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
+
+
+@dataclass(slots=True)
+class AdmissionShare:
+    """What one place has of one admission."""
+
+    origin: int
+    """Position of the admission in the batch."""
+    admission: Admission
+    positions: Sequence[int] | None = None
+    """Where its draws stand in the whole; None: it is the whole."""
+    outcome: AdmissionOutcome = ()
+
+
+def deal(
+    origin: int, admission: Admission, place_of: Callable[[Draw], Place]
+) -> dict[Place, AdmissionShare] | StoreError:
+    """Deal one admission out to the places of its counters; one that is kept cannot be parted."""
+    positions: dict[Place, list[int]] = {}
+    for position, draw in enumerate(admission.draws):
+        positions.setdefault(place_of(draw), []).append(position)
+    if len(positions) == 1:
+        return dict.fromkeys(positions, AdmissionShare(origin, admission))
+    if admission.is_kept:
+        return _SPANS
+    return {
+        place: AdmissionShare(
+            origin, Admission([admission.draws[position] for position in mine], admission.deadline), mine
+        )
+        for place, mine in positions.items()
+    }
+
+
+def gather(admission: Admission, shares: Sequence[AdmissionShare]) -> AdmissionOutcome:
+    """Return the outcome of the whole."""
+    if len(shares) == 1:
+        return shares[0].outcome
+    errors = [share.outcome for share in shares if isinstance(share.outcome, StoreError)]
+    if errors:
+        return worst(errors, is_partial=len(errors) < len(shares))
+    standings: dict[int, Standing] = {}
+    for share in shares:
+        if not isinstance(share.outcome, StoreError):
+            standings.update(zip(share.positions or (), share.outcome, strict=True))
+    return [standings[position] for position in range(len(admission.draws))]
+
+
+def write(
+    slot: int, shares: Sequence[AdmissionShare], channel: str, now_ms: int, holds_max: int, ledgers_max: int
+) -> list[tuple[Command, Sequence[AdmissionShare]]]:
+    """Return the calls that apply these shares, and which answers which; `now_ms` 0 is the server's clock."""
+    chunks = [shares[start : start + ledgers_max] for start in range(0, len(shares), ledgers_max)]
+    return [(_call(slot, chunk, (now_ms, channel, holds_max)), chunk) for chunk in chunks]
+
+
+def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
+    """Put the answer to a call into its shares."""
+    error = error_of(command.reply)
+    try:
+        if error is None:
+            if not isinstance(command.reply, list):
+                raise TypeError  # noqa: TRY301 - one place answers all that makes no sense
+            answers = iter(command.reply)
+            for share in shares:
+                share.outcome = _read_one(answers, len(share.admission.draws))
+    except (TypeError, StopIteration, RuntimeError):
+        error = StoreTimeout("Redis gave an answer that makes no sense")
+    if error is not None:
+        for share in shares:
+            share.outcome = error
+
+
+def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, int]) -> Command:
+    keys: list[str] = []
+    numbers: list[str | int] = [*common]
+    for share in shares:
+        draws = share.admission.draws
+        numbers.append(-len(draws) if share.admission.is_kept else len(draws))
+        for draw in draws:
+            keys.append(draw.stem)
+            numbers += (_terms(draw.terms), draw.op * 4 + draw.role, draw.hits, draw.id, draw.start, draw.end)
+    return Command(("EVALSHA", ADMIT.digest, len(keys), *keys, *numbers), slot, ADMIT)
+
+
+# Bounded: overrides make terms without end.
+@lru_cache(maxsize=4096)
+def _terms(terms: Terms) -> str:
+    return (
+        f"{_LETTERS[terms.algorithm]} {terms.limit} {terms.window_ms} {terms.capacity} {int(terms.is_exhausted)} "
+        f"{terms.hold_ms} {terms.remember_ms}"
+    )
+
+
+def _read_one(answers: Iterator[Reply], draws: int) -> AdmissionOutcome:
+    standings = []
+    for _ in range(draws):
+        before = next(answers)
+        if isinstance(before, bytes):
+            return StoreRefused(before.decode())
+        if not isinstance(before, int):
+            raise TypeError
+        after, held, is_over, reset_ms = (_number(next(answers)) for _ in range(_NUMBERS_PER_DRAW - 1))
+        standings.append(Standing(before, after, held, bool(is_over), reset_ms))
+    return standings
+
+
+def _number(reply: Reply) -> int:
+    if not isinstance(reply, int):
+        raise TypeError
+    return reply
