@@ -153,7 +153,8 @@ class Admitter:
     def _ask(self, draw: Draw, op: Op, effect: _Effect, trial: _Trial, total: float) -> None:
         """Resolve what may be refused."""
         start, terms = draw.start, draw.terms
-        effect.excess = total + draw.hits - terms.capacity
+        hits = min(draw.hits, terms.hold_max) if op is Op.RESERVE else draw.hits
+        effect.excess = total + hits - terms.capacity
         effect.is_over = effect.excess > 0
         if op is Op.CHARGE:
             effect.is_over |= not draw.hits and terms.is_exhausted and effect.excess >= 0
@@ -165,8 +166,8 @@ class Admitter:
             effect.is_over = False
             return
         effect.is_over |= len(holds) + len(trial.reserved) >= self._holds_max
-        effect.held = draw.hits
-        trial.held[start] = trial.held.get(start, 0) + draw.hits
+        effect.held = hits
+        trial.held[start] = trial.held.get(start, 0) + hits
         trial.reserved.add(draw.id)
 
 

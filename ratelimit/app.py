@@ -202,10 +202,11 @@ def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
         SettingsError: it names memcache.
     """
     if settings.limiter.backend_type == "memory":
-        return MemoryStore(settings.limiter.memory_counters_max, registry)
+        return MemoryStore(settings.limiter.memory_counters_max, registry, holds_max=settings.limiter.holds_max)
     if settings.limiter.backend_type == "memcache":
         raise SettingsError("BACKEND_TYPE: memcache is not supported; use redis or memory")
-    return RedisStore(settings.redis, settings.redis_per_second, registry, clock)
+    holds_max = settings.limiter.holds_max
+    return RedisStore(settings.redis, settings.redis_per_second, registry, clock, holds_max=holds_max)
 
 
 def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock) -> list[Part]:

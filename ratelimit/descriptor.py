@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from ratelimit.limits import Limit
 
 Entry: TypeAlias = tuple[str, str]
+
+
+class Phase(Enum):
+    """Which call of a request this is, where the caller says so."""
+
+    UNSAID = ""
+    CHECK = "check"
+    """Before the work: may be refused."""
+    CHARGE = "charge"
+    """After the work: is counted, whatever is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,9 @@ class Descriptor:
     """None: the request's own hits; 0: look, spend nothing."""
     is_refund: bool = False
     override: Limit | None = None
+    phase: Phase = Phase.UNSAID
+    kind: str = ""
+    """Kind of token, for weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,12 @@ class Algorithm(Enum):
 # than they might: that is the slack, and it is on the side of the limit.
 SLICES = 32
 
+# Most hits of one call: scripts count in doubles, which are exact up to here.
+HITS_MAX = 2**53 - 1
+
+# A UUID has 36; of longer request ids the rest is cut, since each is kept as long as its hold.
+ID_CHARACTERS_MAX = 128
+
 # Holds and remembered ids that one sweep ends; a call is never held up by more.
 SWEEP_MAX = 1_000
 
@@ -93,6 +99,8 @@ class Terms:
     """A draw of nothing is refused at the limit, and not only above it."""
     hold_ms: int = 0
     """Life of a hold; 0: the rule does not reserve."""
+    hold_max: int = 0
+    """Most hits of one hold: larger estimates are cut to it."""
     remember_ms: int = 0
     """How long a request id is remembered, so that a repeated charge counts once; 0: not at all."""
 

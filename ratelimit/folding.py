@@ -71,7 +71,9 @@ def descriptor_metadata(descriptor: Descriptor) -> dict[str, JsonValue]:
     if descriptor.override is not None:
         limit = descriptor.override
         answer["limit"] = (
-            f"requests_per_unit:{limit.amount} unit:{limit.unit.name}" if limit.amount else f"unit:{limit.unit.name}"
+            f"requests_per_unit:{limit.amount} unit:{limit.span.upper()}"
+            if limit.amount
+            else f"unit:{limit.span.upper()}"
         )
     if descriptor.hits is not None:
         answer["hitsAddend"] = descriptor.hits

@@ -12,18 +12,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ratelimit import folding
+from ratelimit import drawing, folding
 from ratelimit.accounting import Stats, account, account_local, account_refund
+from ratelimit.draw import ID_CHARACTERS_MAX, Op, Standing
 from ratelimit.errors import StoreError
-from ratelimit.limits import Unit, Window, Windows
+from ratelimit.limits import Unit, Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.plan import Plan, Step
 from ratelimit.settings import ModeSettings
-from ratelimit.store import Charge, Count, Ledger, Outcome, Policy, Store
+from ratelimit.spans import Spans
+from ratelimit.store import Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
 
@@ -38,6 +39,8 @@ class Ask:
     deadline: float
     request_id: str = ""
     """Empty where the request carries none."""
+    want: Op | None = None
+    """What the caller wants, where it can say so; None: what Envoy's protocol hints at (`ratelimit.drawing`)."""
 
 
 @dataclass(slots=True)
@@ -51,16 +54,8 @@ class Draft:
     """Descriptor of each charge."""
     is_stopped: bool = False
     """Some limit is known to be over, so the others are only looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One unit's window in this batch."""
-
-    window: Window
-    suffix: str
-    reset_seconds: int
-    ttl_seconds: int
+    admission: Admission | None = None
+    """In place of a ledger, where some rule has modes of our own."""
 
 
 class Limiter:
@@ -88,13 +83,23 @@ class Limiter:
     async def decide(self, asks: Sequence[Ask], modes: ModeSettings) -> list[Verdict | StoreError]:
         """Answer every ask, in order; an error is that ask's alone."""
         now = self._clock.wall()
-        spans: dict[Unit, Span] = {}
-        drafts = [self._draft(ask, now, spans) for ask in asks]
+        spans = Spans(self._windows, now, self._jitter_seconds)
+        drafts = [
+            self._draft(ask, now, spans) if ask.plan.is_plain and ask.want is None else _own(ask, modes, spans)
+            for ask in asks
+        ]
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
-        outcomes = iter(await self._store.charge(ledgers, now) if ledgers else ())
-        return [self._finish(draft, outcomes, modes, spans) for draft in drafts]
+        admissions = [draft.admission for draft in drafts if draft.admission is not None]
+        outcomes: Sequence[Outcome] = ()
+        answers: Sequence[AdmissionOutcome] = ()
+        if admissions:
+            outcomes, answers = await self._store.admit(ledgers, admissions, now)
+        elif ledgers:
+            outcomes = await self._store.charge(ledgers, now)
+        counts, standings = iter(outcomes), iter(answers)
+        return [self._finish(draft, counts, standings, modes, spans) for draft in drafts]
 
-    def _draft(self, ask: Ask, now: float, spans: dict[Unit, Span]) -> Draft:
+    def _draft(self, ask: Ask, now: float, spans: Spans) -> Draft:
         draft = Draft(ask, [])
         charges: list[Charge] = []
         for position, step in enumerate(ask.plan.steps):
@@ -106,7 +111,7 @@ class Limiter:
             if limit is None:
                 draft.statuses.append(UNLIMITED)
                 continue
-            span = spans.get(limit.unit) or self._span(limit.unit, now, spans)
+            span = spans[limit.unit]
             key = step.stem + span.suffix
             status = Status(is_over=False, limit=limit, remaining=0, reset_seconds=span.reset_seconds)
             draft.statuses.append(status)
@@ -122,13 +127,6 @@ class Limiter:
             draft.ledger = self._ledger(draft, charges)
         return draft
 
-    def _span(self, unit: Unit, now: float, spans: dict[Unit, Span]) -> Span:
-        window = self._windows.at(unit, now)
-        # One draw for a batch: counters born in it need not differ among themselves.
-        jitter = int(random.random() * self._jitter_seconds)  # noqa: S311 - spreads expiry, guards nothing
-        spans[unit] = Span(window, str(window.start), window.end - int(now), window.end - window.start + jitter)
-        return spans[unit]
-
     def _ledger(self, draft: Draft, charges: list[Charge]) -> Ledger:
         if draft.is_stopped:
             for charge in charges:
@@ -142,13 +140,23 @@ class Limiter:
         status.is_over = not is_shadow
 
     def _finish(
-        self, draft: Draft, outcomes: Iterator[Outcome], modes: ModeSettings, spans: dict[Unit, Span]
+        self,
+        draft: Draft,
+        outcomes: Iterator[Outcome],
+        answers: Iterator[AdmissionOutcome],
+        modes: ModeSettings,
+        spans: Spans,
     ) -> Verdict | StoreError:
         if draft.ledger is not None:
             outcome = next(outcomes)
             if isinstance(outcome, StoreError):
                 return outcome
             self._settle(draft, draft.ledger, outcome, spans)
+        if draft.admission is not None:
+            answer = next(answers)
+            if isinstance(answer, StoreError):
+                return answer
+            self._stand(draft, draft.admission, answer, spans)
         plan, statuses = draft.ask.plan, draft.statuses
         wants_headers = modes.limit_response_headers_enabled or modes.limit_request_headers_enabled
         return Verdict(
@@ -158,7 +166,18 @@ class Limiter:
             folding.metadata(plan, statuses) if modes.response_dynamic_metadata else None,
         )
 
-    def _settle(self, draft: Draft, ledger: Ledger, counts: Sequence[Count], spans: dict[Unit, Span]) -> None:
+    def _stand(self, draft: Draft, wanted: Admission, standings: Sequence[Standing], spans: Spans) -> None:
+        """Turn how the counters of our own modes stand into statuses and statistics."""
+        start = 0
+        for position, step in enumerate(draft.ask.plan.steps):
+            if step.countings:
+                end = start + len(step.countings)
+                draft.statuses[position] = drawing.status(
+                    step, wanted.draws[start:end], standings[start:end], self._stats[step.stats_key], spans
+                )
+                start = end
+
+    def _settle(self, draft: Draft, ledger: Ledger, counts: Sequence[Count], spans: Spans) -> None:
         """Turn what the counters held into statuses and statistics."""
         steps, ask = draft.ask.plan.steps, draft.ask
         for position, charge, (_, after) in zip(draft.positions, ledger.charges, counts, strict=True):
@@ -180,3 +199,12 @@ class Limiter:
             status.is_over = is_over and not rule.shadow_mode
             if is_over and self._local_cache is not None:
                 self._local_cache.remember(charge.key, spans[limit.unit].window.end)
+
+
+def _own(ask: Ask, modes: ModeSettings, spans: Spans) -> Draft:
+    """Draft a request of which some rule has modes of our own."""
+    statuses = [NO_LIMIT if step.rule is None else UNLIMITED for step in ask.plan.steps]
+    wanted = drawing.admission(
+        ask.plan, ask.hits, ask.request_id[:ID_CHARACTERS_MAX], ask.deadline, ask.want, modes, spans
+    )
+    return Draft(ask, statuses, admission=wanted if wanted.draws else None)

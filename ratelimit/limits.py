@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Protocol
+
+from ratelimit.draw import Algorithm
 
 
 class Unit(Enum):
@@ -35,20 +38,54 @@ UNITS_BY_NUMBER = {unit.number: unit for unit in Unit}
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """So many hits in a window."""
-
-    amount: int
-    unit: Unit
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Window:
     """One span that a counter lives for, in whole seconds of Unix time."""
 
     start: int
     end: int
+
+
+class Windowing(Protocol):
+    """Windows beyond the reference's; `ratelimit.windows` has them."""
+
+    @property
+    def tag(self) -> str:
+        """What names them in counter keys."""
+
+    def at(self, now: float) -> Window:
+        """Return the window around `now`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many hits in a window."""
+
+    amount: int
+    unit: Unit | None
+    """As the answer names the window; None for one that the answer has no name for."""
+    name: str = ""
+    windowing: Windowing | None = None
+    """None: the unit's own, as the reference counts."""
+    algorithm: Algorithm = Algorithm.FIXED_WINDOW
+    burst: int = 0
+    """What a token bucket holds; 0: the amount."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the reference would count it otherwise."""
+        return self.windowing is not None or self.algorithm is not Algorithm.FIXED_WINDOW
+
+    @property
+    def capacity(self) -> int:
+        """Return what may be spent at once."""
+        return self.burst or self.amount
+
+    @property
+    def span(self) -> str:
+        """Return the window in words."""
+        if self.unit is not None:
+            return self.unit.name.lower()
+        return self.windowing.tag if self.windowing is not None else ""
 
 
 class Windows:

@@ -8,18 +8,32 @@ rules change. Where a rule `replaces` others by name, those steps have no rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ratelimit.accounting import near_mark
-from ratelimit.descriptor import Descriptor, Entry, Request
+from ratelimit.descriptor import Descriptor, Entry, Phase, Request
+from ratelimit.draw import Algorithm, Terms
 from ratelimit.limits import Limit
-from ratelimit.rules import Domain, Rule, RuleSet
+from ratelimit.modes import Modes
+from ratelimit.rules import Domain, Match, Rule, RuleSet
 from ratelimit.specs import Where
 from ratelimit.store import COUNT_MAX
+from ratelimit.windows import Every
 
 # Names of metrics may carry values that callers choose; what is longer is cut.
 STATS_KEY_CHARACTERS_MAX = 1_024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counting:
+    """One counter of our own modes."""
+
+    limit: Limit
+    stem: str
+    """Its name; for a counter of the reference, up to the start of the window."""
+    terms: Terms
+    near_mark: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +50,16 @@ class Step:
     hits: int | None = None
     """None: the request's own hits."""
     is_refund: bool = False
+    phase: Phase = Phase.UNSAID
+    kind: str = ""
+    countings: tuple[Counting, ...] = ()
+    """One for each limit, where the rule is counted by modes of our own; else none."""
+
+    def cost(self, hits: int) -> int:
+        """Return what this step spends of a request's hits, after weighting."""
+        if self.hits is not None:
+            return self.hits
+        return hits if self.rule is None or not self.rule.modes.weights else self.rule.modes.cost(hits, self.kind)
 
 
 NO_RULE = Step(None)
@@ -48,11 +72,15 @@ class Plan:
     request: Request
     steps: tuple[Step, ...]
     is_known_domain: bool = True
+    is_plain: bool = True
+    """All of it is counted and asked as the reference does."""
+    is_kept: bool = False
+    """All or nothing."""
 
     def with_hits(self, own_hits: Sequence[int | None]) -> Plan:
         """Return the plan of a request that differs in the hits its descriptors carry, None where they carry none."""
         steps = [
-            step if hits is None or step.rule is None else replace(step, hits=min(hits, COUNT_MAX))
+            step if hits is None or step.rule is None else replace(step, hits=_weighed(step.rule, hits, step.kind))
             for step, hits in zip(self.steps, own_hits, strict=True)
         ]
         return replace(self, steps=tuple(steps))
@@ -65,13 +93,18 @@ class Planner:
         self._key_prefix = key_prefix
         self._near_ratio = near_ratio
 
-    def plan(self, request: Request, rules: RuleSet) -> Plan:
-        """Match every descriptor of `request`."""
+    def plan(self, request: Request, rules: RuleSet, *, is_explicit: bool = False) -> Plan:
+        """Match every descriptor of `request`; `is_explicit` where the caller will say what it wants of the counters."""
         domain = rules.domains.get(request.domain)
         if domain is None:
             return Plan(request, (NO_RULE,) * len(request.descriptors), is_known_domain=False)
-        steps = [self._step(domain, descriptor) for descriptor in request.descriptors]
-        return Plan(request, without_replaced(steps))
+        steps = without_replaced([self._step(domain, descriptor) for descriptor in request.descriptors])
+        is_plain = not is_explicit and all(
+            step.rule is None or step.rule.limit is None or not step.countings for step in steps
+        )
+        if not is_plain:
+            steps = tuple(self._joining(step) for step in steps)
+        return Plan(request, steps, is_plain=is_plain, is_kept=any(map(_keeps, steps)))
 
     def _step(self, domain: Domain, descriptor: Descriptor) -> Step:
         if descriptor.override is not None:
@@ -80,7 +113,29 @@ class Planner:
         if match is None:
             return NO_RULE
         stem = self._stem(domain.name, match.counted)
-        return self._counting(match.rule, stem, match.stats_key, descriptor)
+        step = self._counting(match.rule, stem, match.stats_key, descriptor)
+        if match.rule.modes.is_counted_plainly and not any(limit.is_own for limit in match.rule.limits):
+            return step
+        return replace(step, countings=tuple(self._countings(domain, match, stem)))
+
+    def _countings(self, domain: Domain, match: Match, plain_stem: str) -> Iterator[Counting]:
+        modes = match.rule.modes
+        for limit in match.rule.limits:
+            near = near_mark(limit.amount, self._near_ratio)
+            if limit.is_own or modes.has_companions:
+                yield Counting(
+                    limit, own_stem(self._key_prefix, domain, match.counted, limit), terms(limit, modes), near
+                )
+            else:
+                yield Counting(limit, plain_stem, reference_terms(limit, modes), near)
+
+    def _joining(self, step: Step) -> Step:
+        """Have a plain rule be counted with those of our own, of which it is all or nothing."""
+        rule = step.rule
+        if rule is None or rule.limit is None or step.countings:
+            return step
+        counting = Counting(rule.limit, step.stem, reference_terms(rule.limit, rule.modes), step.near_mark)
+        return replace(step, countings=(counting,))
 
     def _override(self, domain: Domain, descriptor: Descriptor, limit: Limit) -> Step:
         """Plan a limit that the request carries: no rule's modes, metrics under the request's own values."""
@@ -90,12 +145,75 @@ class Planner:
 
     def _counting(self, rule: Rule, stem: str, stats_key: str, descriptor: Descriptor) -> Step:
         near = near_mark(rule.limit.amount, self._near_ratio) if rule.limit else 0
-        hits = None if descriptor.hits is None else min(descriptor.hits, COUNT_MAX)
-        return Step(rule, stem, stats_key[:STATS_KEY_CHARACTERS_MAX], near, hits, descriptor.is_refund)
+        hits = None if descriptor.hits is None else _weighed(rule, descriptor.hits, descriptor.kind)
+        return Step(
+            rule,
+            stem,
+            stats_key[:STATS_KEY_CHARACTERS_MAX],
+            near,
+            hits,
+            descriptor.is_refund,
+            descriptor.phase,
+            descriptor.kind,
+        )
 
     def _stem(self, domain: str, entries: Sequence[Entry]) -> str:
         # The reference's form to the letter: its replicas and ours count on the same keys.
         return f"{self._key_prefix}{domain}_" + "".join(f"{key}_{value}_" for key, value in entries)
+
+
+def terms(limit: Limit, modes: Modes) -> Terms:
+    """Return how a counter of our own is asked."""
+    window_ms = 0
+    if limit.algorithm is not Algorithm.FIXED_WINDOW and isinstance(limit.windowing, Every):
+        window_ms = limit.windowing.seconds * 1000
+    hold_max = modes.reserve.hold_max(limit.capacity) if modes.reserve else 0
+    return Terms(
+        limit.algorithm,
+        limit.amount,
+        window_ms,
+        limit.capacity,
+        modes.is_exhausted,
+        modes.reserve.ttl_ms if modes.reserve else 0,
+        hold_max,
+        modes.remember_ms,
+    )
+
+
+def reference_terms(limit: Limit, modes: Modes) -> Terms:
+    """Return how a counter of the reference is asked, where the request is more than its way of asking."""
+    return Terms(Algorithm.REFERENCE, limit.amount, 0, limit.amount, modes.is_exhausted)
+
+
+# Version of the names below: other versions count elsewhere.
+_KEY_VERSION = "w1"
+_ESCAPED = str.maketrans({character: f"%{ord(character):02x}" for character in "%{}|=#"})
+
+
+def own_stem(prefix: str, domain: Domain, entries: Sequence[Entry], limit: Limit) -> str:
+    """Return the name of a counter of our own: injective, and with a hash tag, so that companions share its slot.
+
+    All of the name is the tag, or the entries that the domain's `hash_tag` names, if the descriptor begins with them.
+    The window and the algorithm are in it, the amount is not: a changed amount keeps what is used.
+    """
+    parts = [domain.name.translate(_ESCAPED)]
+    parts += [f"{key.translate(_ESCAPED)}={value.translate(_ESCAPED)}" for key, value in entries]
+    tagged = len(parts)
+    if domain.hash_tag and tuple(key for key, _ in entries[: len(domain.hash_tag)]) == domain.hash_tag:
+        tagged = 1 + len(domain.hash_tag)
+    rest = "".join(f"|{part}" for part in parts[tagged:])
+    tag = limit.windowing.tag if limit.windowing is not None else limit.span
+    return f"{prefix}{_KEY_VERSION}:{{{'|'.join(parts[:tagged])}}}{rest}#{limit.algorithm.value[0]}{tag}"
+
+
+def _keeps(step: Step) -> bool:
+    rule = step.rule
+    return rule is not None and rule.limit is not None and rule.modes.is_kept and not rule.shadow_mode
+
+
+def _weighed(rule: Rule, hits: int, kind: str) -> int:
+    hits = min(hits, COUNT_MAX)
+    return rule.modes.cost(hits, kind) if rule.modes.weights else hits
 
 
 def without_replaced(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from ratelimit.descriptor import Entry
 from ratelimit.limits import Limit
+from ratelimit.modes import REFERENCE_MODES, Modes
 from ratelimit.specs import JsonValue, Where
 
 Show: TypeAlias = Callable[[str], str]
@@ -44,6 +45,14 @@ class Rule:
     name: str = ""
     replaces: frozenset[str] = frozenset()
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    modes: Modes = REFERENCE_MODES
+    others: tuple[Limit, ...] = ()
+    """Further limits on the same descriptor."""
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Return all of its limits."""
+        return () if self.limit is None else (self.limit, *self.others)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +126,8 @@ class Domain:
     def __init__(self, name: str, show: Show = plainly) -> None:
         self.name = name
         self.root = Node(name)
+        self.hash_tag: tuple[str, ...] = ()
+        """Keys of the leading entries that name the slot of a counter of our own modes."""
         self._show = show
         """What stands for a value in metrics and pages."""
 
@@ -178,6 +189,6 @@ class RuleSet:
 
 def describe(rule: Rule) -> str:
     """Return one line of `/rlconfig`."""
-    unit, amount = (rule.limit.unit.name, rule.limit.amount) if rule.limit else ("UNKNOWN", 0)
+    unit, amount = (rule.limit.span.upper(), rule.limit.amount) if rule.limit else ("UNKNOWN", 0)
     modes = f"shadow_mode: {str(rule.shadow_mode).lower()}, quota_mode: {str(rule.quota_mode).lower()}"
     return f"{rule.path}: unit={unit} requests_per_unit={amount}, {modes}"

@@ -118,7 +118,15 @@ class LimiterSettings(Group):
     use_calendar_month_rate_limit: bool = False
     """Months start on their first day, 00:00 UTC, instead of every 30 days."""
     request_id_entry: str = "_request_id"
-    """Descriptor entry that carries a request id: taken out before matching."""
+    """Descriptor entry that carries a request id: taken out before matching, and from keys, metrics and metadata."""
+    phase_entry: str = "_phase"
+    """Descriptor entry that says which call of a request this is, `check` or `charge`; taken out too. A charge is never
+    refused. Without it a call is understood by its hits and its request id."""
+    token_kind_entry: str = "_token_kind"  # noqa: S105 - no password
+    """Descriptor entry that names the kind of token that its hits are (`input`, `output`, ...), for `weights`; taken out
+    too."""
+    holds_max: int = 100_000
+    """Reservations that one counter may have at a time, and charged request ids that it remembers."""
     charge_expected_within: Seconds = 600.0
     """A counter that is checked with 0 hits is expected to be charged afterwards: what is not after so long is counted
     as `weir.metering.checks_without_charge`. Longer than the longest stream. 0: not watched."""

@@ -18,6 +18,23 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """One of our own keys, as it was written."""
+
+    where: Where
+    value: JsonValue
+
+
+# Keys of a `rate_limit` that the reference does not know; `own_keys` reads them.
+OWN_KEYS = frozenset(
+    {
+        *("algorithm", "amount", "burst", "calendar", "limits", "timezone", "unit_multiplier", "window"),
+        *("check", "denied", "idempotent", "on_deny", "on_store_error", "reserve", "soft", "weights"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSpec:
     """The `rate_limit` of a descriptor."""
 
@@ -27,6 +44,7 @@ class LimitSpec:
     unlimited: bool = False
     name: str = ""
     replaces: tuple[str, ...] = ()
+    own: Mapping[str, Own] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +71,5 @@ class DomainSpec:
     where: Where
     domain: str
     descriptors: tuple[DescriptorSpec, ...] = ()
+    hash_tag: tuple[str, ...] = ()
+    """Keys of the leading entries that name the slot of a counter, for counters of our own modes."""

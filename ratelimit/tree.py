@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ratelimit import own_keys
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.limits import Limit, Unit
+from ratelimit.modes import REFERENCE_MODES
 from ratelimit.rules import Domain, Node, Rule, RuleSet, Show, joined, pattern, plainly
 from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
 
@@ -60,7 +62,10 @@ class Builder:
         elif spec.domain in self.domains and not self._merge:
             self._blame(spec.where, f"duplicate domain '{spec.domain}' in config file")
         else:
-            return self.domains.setdefault(spec.domain, Domain(spec.domain, self._show))
+            domain = self.domains.setdefault(spec.domain, Domain(spec.domain, self._show))
+            if spec.hash_tag:
+                domain.hash_tag = spec.hash_tag
+            return domain
         return Domain(spec.domain, self._show)
 
     def _grow(self, parent: Node, path: str, specs: Sequence[DescriptorSpec]) -> None:
@@ -103,8 +108,13 @@ class Builder:
                 self._blame(limit.where, "should not have an empty replaces entry")
             elif name == limit.name:
                 self._blame(limit.where, "replaces should not contain name of same descriptor")
+        if limit.own and not limit.unlimited:
+            limits, modes = own_keys.read(limit, self._blame)
+        else:
+            plain = self._limit(limit)
+            limits, modes = (() if plain is None else (plain,)), REFERENCE_MODES
         return Rule(
-            self._limit(limit),
+            limits[0] if limits else None,
             path,
             limit.where,
             spec.shadow_mode,
@@ -112,6 +122,8 @@ class Builder:
             limit.name,
             frozenset(limit.replaces),
             spec.metadata,
+            modes,
+            limits[1:],
         )
 
     def _limit(self, limit: LimitSpec) -> Limit | None:
@@ -119,6 +131,8 @@ class Builder:
         if limit.unlimited:
             if unit is not None:
                 self._blame(limit.where, "should not specify rate limit unit when unlimited")
+            for key, own in limit.own.items():
+                self._blame(own.where, f"{key}: an unlimited rule has none")
             return None
         if unit is None:
             self._blame(limit.where, f"invalid rate limit unit '{limit.unit}'")

@@ -34,7 +34,7 @@ class DenialLog:
             rule = step.rule
             if status.is_over and rule is not None and rule.limit is not None:
                 place = f"{rule.where.file}:{rule.where.line}" if rule.where.line else rule.where.file
-                limit = f"{rule.limit.amount} per {rule.limit.unit.name.lower()}"
+                limit = f"{rule.limit.amount} per {rule.limit.span}"
                 # %r, because names of overrides come from callers, and a line end in one would forge a line.
                 _log.info(
                     "denied by %r (%s): %s; %d denials before were not logged",

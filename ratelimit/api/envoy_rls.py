@@ -14,6 +14,7 @@ from ratelimit.accounting import Stats
 from ratelimit.api import rls_messages
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.plans import MESSAGE_BYTES_MAX, Plans
+from ratelimit.api.rls_messages import OwnEntries
 from ratelimit.api.shapes import Shape, shape_of
 from ratelimit.descriptor import Request
 from ratelimit.errors import BadRequest, StoreError, StoreRefused
@@ -54,7 +55,7 @@ class EnvoyRls:
         self._planner = planner
         self._rules = rules
         self._descriptors_max = settings.descriptors_max
-        self._request_id_entry = settings.request_id_entry
+        self._own_entries = OwnEntries(settings.request_id_entry, settings.phase_entry, settings.token_kind_entry)
         self._plans = Plans(registry, entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
         self._clock = clock
         self._metrics = Metrics(registry, stats)
@@ -111,12 +112,10 @@ class EnvoyRls:
             return None
         if modes.response_dynamic_metadata:  # it tells the request, with its hits
             return Shape(message)
-        return shape_of(message, self._request_id_entry)
+        return shape_of(message, self._own_entries.request_id)
 
     def _plan(self, message: bytes, rules: RuleSet | None) -> Plan:
-        request = rls_messages.parse(
-            message, descriptors_max=self._descriptors_max, request_id_entry=self._request_id_entry
-        )
+        request = rls_messages.parse(message, descriptors_max=self._descriptors_max, own=self._own_entries)
         if not request.domain:
             raise BadRequest(NO_DOMAIN)
         if not request.descriptors:

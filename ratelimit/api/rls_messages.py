@@ -8,6 +8,7 @@ to protobuf's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from google.protobuf.json_format import ParseDict
@@ -15,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from protos.interop.rls.v1 import rls_pb2
-from ratelimit.descriptor import Descriptor, Entry, Request
+from ratelimit.descriptor import Descriptor, Entry, Phase, Request
 from ratelimit.errors import BadRequest
 from ratelimit.limits import UNITS_BY_NUMBER, Limit
 from ratelimit.specs import JsonValue
@@ -28,7 +29,19 @@ _CURRENT_LIMIT, _REMAINING, _RESET = b"\x12", b"\x18", b"\x22"
 _CODE_OK, _CODE_OVER_LIMIT = b"\x08\x01", b"\x08\x02"
 
 
-def parse(message: bytes, *, descriptors_max: int, request_id_entry: str = "") -> Request:
+@dataclass(frozen=True, slots=True)
+class OwnEntries:
+    """Keys of descriptor entries that speak to us: taken out before matching, and from keys, metrics and metadata."""
+
+    request_id: str = ""
+    phase: str = ""
+    kind: str = ""
+
+
+NO_ENTRIES = OwnEntries()
+
+
+def parse(message: bytes, *, descriptors_max: int, own: OwnEntries = NO_ENTRIES) -> Request:
     """Read a RateLimitRequest.
 
     Raises:
@@ -40,8 +53,8 @@ def parse(message: bytes, *, descriptors_max: int, request_id_entry: str = "") -
         raise BadRequest(f"not a RateLimitRequest: {error}") from None
     if len(wire.descriptors) > descriptors_max:
         raise BadRequest(f"descriptors: {len(wire.descriptors)} of them, at most {descriptors_max} are taken")
-    descriptors = tuple(_descriptor(descriptor, request_id_entry) for descriptor in wire.descriptors)
-    return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, request_id_entry))
+    descriptors = tuple(_descriptor(descriptor, own) for descriptor in wire.descriptors)
+    return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, own.request_id))
 
 
 def _request_id(wire: rls_pb2.RateLimitRequest, request_id_entry: str) -> str:
@@ -51,12 +64,21 @@ def _request_id(wire: rls_pb2.RateLimitRequest, request_id_entry: str) -> str:
     return next((entry.value for entry in entries if entry.key == request_id_entry), "")
 
 
-def _descriptor(wire: rls_pb2.RateLimitDescriptor, request_id_entry: str) -> Descriptor:
-    entries: tuple[Entry, ...] = tuple(
-        (entry.key, entry.value) for entry in wire.entries if entry.key != request_id_entry or not request_id_entry
-    )
+def _descriptor(wire: rls_pb2.RateLimitDescriptor, own: OwnEntries) -> Descriptor:
+    names = {own.request_id, own.phase, own.kind} - {""}
+    entries: tuple[Entry, ...] = tuple((entry.key, entry.value) for entry in wire.entries if entry.key not in names)
+    said = {entry.key: entry.value for entry in wire.entries if entry.key in names}
     hits = wire.hits_addend.value if wire.HasField("hits_addend") else None
-    return Descriptor(entries, hits, wire.is_negative_hits, _override(wire) if wire.HasField("limit") else None)
+    override = _override(wire) if wire.HasField("limit") else None
+    phase = _phase(said.get(own.phase, ""))
+    return Descriptor(entries, hits, wire.is_negative_hits, override, phase, said.get(own.kind, ""))
+
+
+def _phase(text: str) -> Phase:
+    try:
+        return Phase(text)
+    except ValueError:
+        raise BadRequest(f"phase '{text[:32]}' is none of check and charge") from None
 
 
 def _override(wire: rls_pb2.RateLimitDescriptor) -> Limit | None:
@@ -110,7 +132,9 @@ def _remember(limit: Limit) -> tuple[bytes, bytes]:
     """Write `current_limit`; amounts above 32 bits are told as the largest that fits."""
     amount = min(limit.amount, REMAINING_MAX)
     wire = rls_pb2.RateLimitResponse.RateLimit(requests_per_unit=amount, name=limit.name)
-    wire.unit = rls_pb2.RateLimitResponse.RateLimit.Unit.ValueType(limit.unit.number)
+    # A window that the answer has no name for is UNKNOWN there: Envoy then tells clients the amount without a window.
+    if limit.unit is not None:
+        wire.unit = rls_pb2.RateLimitResponse.RateLimit.Unit.ValueType(limit.unit.number)
     encoded = wire.SerializeToString()
     told = _CURRENT_LIMIT + varint(len(encoded)) + encoded
     if len(_HEADS) >= _HEADS_MAX:

@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from ratelimit.errors import Problem
-from ratelimit.specs import DescriptorSpec, DomainSpec, JsonValue, LimitSpec, Where
+from ratelimit.specs import OWN_KEYS, DescriptorSpec, DomainSpec, JsonValue, LimitSpec, Own, Where
 from serving.yaml_nodes import Bounds, DocumentError, Items, Node, Pairs, Scalar, compose
 from serving.yaml_scalars import TagError, Value, key_text, kind, resolve
 
@@ -23,8 +24,12 @@ NAMES = frozenset(
         *("domain", "descriptors", "key", "value", "rate_limit", "metadata"),
         *("unit", "requests_per_unit", "unlimited", "name", "replaces"),
         *("shadow_mode", "quota_mode", "detailed_metric", "value_to_metric", "share_threshold"),
+        "hash_tag",
+        *OWN_KEYS,
     }
 )
+# What stands below them is theirs: free names, or read elsewhere.
+_CLOSED = frozenset({"metadata", "hash_tag", *OWN_KEYS})
 REQUESTS_MAX = 2**32 - 1
 # An integer that needs more is no number of the configuration language at all.
 _INTEGER_MAX = 2**63 - 1
@@ -64,7 +69,8 @@ class _Reader:
         if len(self.problems) > before:
             return None
         line = fields["domain"][-1].line if "domain" in fields else root.line
-        return DomainSpec(Where(self._file, line), name, self._descriptors(fields))
+        self._misplaced(fields, OWN_KEYS, "it belongs into a rate_limit")
+        return DomainSpec(Where(self._file, line), name, self._descriptors(fields), self._hash_tag(fields))
 
     # -- names ---------------------------------------------------------------------------------
 
@@ -88,7 +94,7 @@ class _Reader:
             self._blame(key, f"config error, key is not of type string: {key_text(name)}")
         elif name not in NAMES:
             self._blame(key, f"config error, unknown key '{name}'")
-        elif name != "metadata":
+        elif name not in _CLOSED:
             self._check(value)
 
     def _check_item(self, item: Node) -> None:
@@ -137,6 +143,8 @@ class _Reader:
 
     def _descriptor(self, node: Pairs) -> DescriptorSpec | None:
         fields = self._fields(node)
+        self._misplaced(fields, OWN_KEYS, "it belongs into the rate_limit of this descriptor")
+        self._misplaced(fields, {"hash_tag"}, "it belongs beside the domain")
         before = len(self.problems)
         key, value = self._text(fields, "key"), self._text(fields, "value")
         is_named = len(self.problems) == before
@@ -168,8 +176,24 @@ class _Reader:
             unlimited=self._flag(inner, "unlimited"),
             name=self._text(inner, "name"),
             replaces=tuple(self._text(self._fields(item), "name") for item in self._items(inner, "replaces")),
+            own={key: self._own(nodes[-1]) for key, nodes in inner.items() if key in OWN_KEYS},
         )
         return spec if len(self.problems) == before else None
+
+    def _own(self, node: Node) -> Own:
+        return Own(Where(self._file, node.line), self._json(node))
+
+    def _hash_tag(self, fields: dict[str, list[Node]]) -> tuple[str, ...]:
+        for node in fields.get("hash_tag", ()):
+            value = self._json(node)
+            if isinstance(value, list) and value and all(isinstance(key, str) and key for key in value):
+                return tuple(str(key) for key in value)
+            self._blame(node, "hash_tag: a list of the keys of leading entries is wanted, such as [tenant]")
+        return ()
+
+    def _misplaced(self, fields: dict[str, list[Node]], keys: AbstractSet[str], message: str) -> None:
+        for key in fields.keys() & keys:
+            self._blame(fields[key][-1], f"config error, {key}: {message}")
 
     # -- values --------------------------------------------------------------------------------
 

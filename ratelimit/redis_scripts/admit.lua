@@ -11,11 +11,13 @@
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
 -- ARGV[4..]  ledgers: the number of draws, negative where all or nothing, and for each draw
---              terms "algorithm limit window capacity exhausted hold remember", op * 4 + role, hits, id, start, end (s)
+--              terms "algorithm limit window capacity exhausted hold hold_max remember", op * 4 + role, hits, id, start, end (s)
 --
 -- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over, ms to its reset; or,
 -- once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
 -- call, since then nothing at all was written.
+--
+-- One file, since a script has nothing to import from.
 --
 -- A script and not MULTI: what is written depends on what was read, of several counters at once.
 
@@ -40,11 +42,11 @@ local terms_of = {}
 local function terms(text)
   local known = terms_of[text]
   if known then return known end
-  local algorithm, limit, window, capacity, exhausted, hold, remember =
-    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+)$')
+  local algorithm, limit, window, capacity, exhausted, hold, hold_max, remember =
+    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
   known = {
     algorithm = algorithm, limit = limit + 0, window = window + 0, capacity = capacity + 0,
-    exhausted = exhausted == '1', hold = hold + 0, remember = remember + 0, memory = hold * LIVES,
+    exhausted = exhausted == '1', hold = hold + 0, hold_max = hold_max + 0, remember = remember + 0, memory = hold * LIVES,
   }
   terms_of[text] = known
   return known
@@ -260,7 +262,7 @@ local function find_hold(counter, id)
   end
 end
 
-local function add_hold(counter, draw)
+local function add_hold(counter, draw, amount)
   local t, holds, dues = counter.terms, counter.stem .. ':h', counter.stem .. ':d'
   local due, name = whole(now + t.hold), 'i' .. draw.id
   if draw.id == '' then
@@ -269,8 +271,8 @@ local function add_hold(counter, draw)
     call('ZADD', counter.stem .. ':a', number, name)
     expire(counter.stem .. ':a', t.hold + t.memory)
   end
-  call('HSET', holds, name, draw.hits_text .. ':' .. draw.start_text .. ':' .. due)
-  call('HINCRBY', holds, 't' .. draw.start_text, draw.hits_text)
+  call('HSET', holds, name, amount .. ':' .. draw.start_text .. ':' .. due)
+  call('HINCRBY', holds, 't' .. draw.start_text, amount)
   call('ZADD', dues, due, name)
   local earliest = call('HGET', holds, 'e')
   if not earliest or earliest + 0 > now + t.hold then call('HSET', holds, 'e', due) end
@@ -309,7 +311,8 @@ local function resolve(counter, draw)
     effect.charged, counter.charged[charged] = charged, true
   end
   if op == CHARGE or op == RESERVE then
-    effect.excess = total + draw.hits - t.capacity
+    local hits = op == RESERVE and math.min(draw.hits, t.hold_max) or draw.hits
+    effect.excess = total + hits - t.capacity
     effect.over = effect.excess > 0
     if op == CHARGE then
       if draw.hits == 0 and t.exhausted and effect.excess >= 0 then effect.over = true end
@@ -319,7 +322,7 @@ local function resolve(counter, draw)
       effect.over = false
     else
       if counter.known + counter.reserving >= holds_max then effect.over = true end
-      effect.held, counter.held[start] = draw.hits, counter.held[start] + draw.hits
+      effect.held, counter.held[start] = hits, counter.held[start] + hits
       counter.reserved[draw.id], counter.reserving = true, counter.reserving + 1
     end
     return effect
@@ -388,7 +391,7 @@ local function apply(counter, draw, effect, is_applied)
       after = math.min(before + effect.spent, MAX)
     end
     if effect.held then
-      add_hold(counter, draw)
+      add_hold(counter, draw, whole(effect.held))
       held = held + effect.held
     end
     if effect.forgotten then call('ZREM', counter.stem .. ':r', effect.forgotten) end

@@ -116,7 +116,7 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
 def _terms(terms: Terms) -> str:
     return (
         f"{_LETTERS[terms.algorithm]} {terms.limit} {terms.window_ms} {terms.capacity} {int(terms.is_exhausted)} "
-        f"{terms.hold_ms} {terms.remember_ms}"
+        f"{terms.hold_ms} {terms.hold_max} {terms.remember_ms}"
     )
 
 

@@ -27,9 +27,11 @@ WINDOW_SECONDS = 60
 
 TERMS = {
     "f": Terms(Algorithm.FIXED_WINDOW, 100, 0, 100),
-    "h": Terms(Algorithm.FIXED_WINDOW, 100, 0, 100, is_exhausted=True, hold_ms=20_000),
-    "s": Terms(Algorithm.SLIDING_WINDOW, 100, 60_000, 100, is_exhausted=True, hold_ms=20_000, remember_ms=40_000),
-    "b": Terms(Algorithm.TOKEN_BUCKET, 90, 60_000, 40, hold_ms=20_000, remember_ms=15_000),
+    "h": Terms(Algorithm.FIXED_WINDOW, 100, 0, 100, is_exhausted=True, hold_ms=20_000, hold_max=60),
+    "s": Terms(
+        Algorithm.SLIDING_WINDOW, 100, 60_000, 100, is_exhausted=True, hold_ms=20_000, hold_max=60, remember_ms=40_000
+    ),
+    "b": Terms(Algorithm.TOKEN_BUCKET, 90, 60_000, 40, hold_ms=20_000, hold_max=60, remember_ms=15_000),
     "r": Terms(Algorithm.REFERENCE, 100, 0, 100),
 }
 
@@ -52,7 +54,11 @@ def draws(draw: st.DrawFn) -> Draw:
 
 
 calls = st.lists(
-    st.tuples(st.sampled_from([0, 0, 1, 700, 4_000, 21_000, 62_000, 250_000]), st.lists(draws(), min_size=1, max_size=3), st.booleans()),
+    st.tuples(
+        st.sampled_from([0, 0, 1, 700, 4_000, 21_000, 62_000, 250_000]),
+        st.lists(draws(), min_size=1, max_size=3),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=25,
 )

@@ -32,7 +32,7 @@ def test_good_rules_are_said_to_be_good(tmp_path: Path) -> None:
 def test_every_problem_of_every_file_is_printed_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     (tmp_path / "b.yaml").write_text(BAD)
-    (tmp_path / "c.yaml").write_text("domain: c\nlimits: []\n")
+    (tmp_path / "c.yaml").write_text("domain: c\nlimitz: []\n")
 
     result = CliRunner().invoke(main, ["check-config", str(tmp_path)])
 
@@ -40,7 +40,7 @@ def test_every_problem_of_every_file_is_printed_with_its_line(tmp_path: Path) ->
     assert [each.removeprefix(str(tmp_path)) for each in result.output.splitlines()] == [
         "/b.yaml:4: invalid rate limit unit 'fortnight'",
         "/b.yaml:5: descriptor has empty key",
-        "/c.yaml:2: config error, unknown key 'limits'",
+        "/c.yaml:2: config error, unknown key 'limitz'",
     ]
 
 

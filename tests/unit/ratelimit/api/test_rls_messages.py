@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api import rls_messages
+from ratelimit.api.rls_messages import OwnEntries
 from ratelimit.descriptor import Descriptor, Request
 from ratelimit.errors import BadRequest
 from ratelimit.limits import Limit, Unit
@@ -54,7 +55,7 @@ def test_the_request_id_is_taken_out() -> None:
     descriptor = rls_pb2.RateLimitDescriptor(entries=[entry("_request_id", "x"), entry("a", "1")])
     message = wire_request(domain="d", descriptors=[descriptor])
 
-    assert parse(message, request_id_entry="_request_id").descriptors[0].entries == (("a", "1"),)
+    assert parse(message, own=OwnEntries("_request_id")).descriptors[0].entries == (("a", "1"),)
     assert len(parse(message).descriptors[0].entries) == 2
 
 

@@ -1,0 +1,159 @@
+"""Between plans and counters of our own modes: steps to draws, standings to statuses.
+
+    step (one descriptor) ──▶ a draw for each of its limits ──▶ standings ──▶ the tightest is the descriptor's status
+
+What an unmodified Envoy means is read off its call:
+
+    rule without `reserve`     0 hits look · others are charged, and may be refused · phase `charge`: never refused
+    rule with `reserve`        0 hits reserve the default · with an id, the first call reserves and later ones settle ·
+                               without one, hits settle the oldest hold that has none · phase `charge`: settle
+    a refund                   gives back; with the id of a hold it releases that instead
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratelimit.accounting import RuleStats, account_refund
+from ratelimit.descriptor import Phase
+from ratelimit.draw import Algorithm, Draw, Op, Role, Standing
+from ratelimit.limits import Unit
+from ratelimit.plan import Counting, Plan, Step
+from ratelimit.settings import ModeSettings
+from ratelimit.spans import Spans
+from ratelimit.store import Admission
+from ratelimit.verdict import Status
+
+_RESERVING = {Op.RESERVE, Op.AUTO}
+
+
+def op_of(step: Step, hits: int, request_id: str) -> Op:
+    """Return what a step wants, where the caller speaks Envoy's protocol and can only hint at it."""
+    rule = step.rule
+    reserve = rule.modes.reserve if rule is not None else None
+    if step.is_refund:
+        return Op.REFUND
+    if reserve is None:
+        return Op.FORCE if step.phase is Phase.CHARGE else Op.CHARGE
+    if step.phase is Phase.CHARGE:
+        return Op.SETTLE
+    if hits == 0 or step.phase is Phase.CHECK:
+        return Op.RESERVE
+    return Op.AUTO if request_id else Op.SETTLE
+
+
+def roles(plan: Plan, modes: ModeSettings) -> Sequence[Role]:
+    """Return what each step's being over means for the request; the folding of `ratelimit.folding`, said beforehand."""
+    if modes.shadow_mode:
+        return [Role.SHADOW] * len(plan.steps)
+    if modes.quota_mode:
+        # A descriptor that nothing limits is a quota that is never over, so the request is never denied.
+        is_never = any(step.rule is None for step in plan.steps)
+        return [Role.SHADOW if is_never else Role.QUOTA] * len(plan.steps)
+    return [_role(step) for step in plan.steps]
+
+
+def _role(step: Step) -> Role:
+    rule = step.rule
+    if rule is None or rule.shadow_mode:
+        return Role.SHADOW
+    return Role.QUOTA if rule.quota_mode else Role.BLOCK
+
+
+def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the batch's
+    plan: Plan, hits: int, request_id: str, deadline: float, want: Op | None, modes: ModeSettings, spans: Spans
+) -> Admission:
+    """Return what a request wants of its counters."""
+    draws: list[Draw] = []
+    is_kept = plan.is_kept
+    for step, role in zip(plan.steps, roles(plan, modes), strict=True):
+        cost = step.cost(hits)
+        op = want if want is not None else op_of(step, cost, request_id)
+        for counting in step.countings:
+            wanted = _fitting(op, counting)
+            draws.append(_draw(counting, wanted, _hits(step, wanted, cost), role, request_id, spans))
+            is_kept |= wanted in _RESERVING
+    return Admission(draws, deadline, is_kept)
+
+
+def _fitting(op: Op, counting: Counting) -> Op:
+    """Return what an operation is on a counter that has no holds."""
+    if counting.terms.hold_ms:
+        return op
+    match op:
+        case Op.RESERVE:
+            return Op.CHARGE
+        case Op.SETTLE:
+            return Op.FORCE
+        case Op.AUTO:
+            return Op.CHARGE
+        case _:
+            return op
+
+
+def _hits(step: Step, op: Op, cost: int) -> int:
+    if op is Op.RESERVE and cost == 0 and step.rule is not None and step.rule.modes.reserve is not None:
+        return step.rule.modes.reserve.default
+    return cost
+
+
+def _draw(counting: Counting, op: Op, hits: int, role: Role, request_id: str, spans: Spans) -> Draw:
+    terms, limit = counting.terms, counting.limit
+    is_per_second = limit.unit is Unit.SECOND
+    if terms.algorithm is Algorithm.REFERENCE:
+        span = spans.of(limit)
+        return Draw(counting.stem + span.suffix, op, hits, terms, role, request_id, 0, span.ttl_seconds, is_per_second)
+    if terms.algorithm is Algorithm.FIXED_WINDOW:
+        window = spans.of(limit).window
+        return Draw(counting.stem, op, hits, terms, role, request_id, window.start, window.end, is_per_second)
+    return Draw(counting.stem, op, hits, terms, role, request_id, is_per_second=is_per_second)
+
+
+def status(step: Step, draws: Sequence[Draw], standings: Sequence[Standing], stats: RuleStats, spans: Spans) -> Status:
+    """Return the status of one descriptor, from those of its limits; count what it did."""
+    tightest: Status | None = None
+    near = 0
+    for counting, standing in zip(step.countings, standings, strict=True):
+        candidate = _candidate(counting, standing, spans)
+        if tightest is None or _is_tighter(candidate, tightest):
+            tightest, near = candidate, counting.near_mark
+    if tightest is None or step.rule is None:  # pragma: no cover - steps with countings have at least one
+        raise AssertionError
+    index = next(i for i, counting in enumerate(step.countings) if counting.limit is tightest.limit)
+    _account(step, draws[index], standings[index], near, stats)
+    if step.rule.shadow_mode:
+        tightest.is_over = False
+    return tightest
+
+
+def _candidate(counting: Counting, standing: Standing, spans: Spans) -> Status:
+    limit = counting.limit
+    if counting.terms.algorithm is Algorithm.REFERENCE:
+        reset = spans.of(limit).reset_seconds
+    else:
+        reset = -(-standing.reset_ms // 1000)
+    left = counting.terms.capacity - standing.after - standing.held
+    return Status(standing.is_over, limit, max(0, left), reset)
+
+
+def _is_tighter(one: Status, other: Status) -> bool:
+    if one.is_over != other.is_over:
+        return one.is_over
+    return one.reset_seconds > other.reset_seconds if one.is_over else one.remaining < other.remaining
+
+
+def _account(step: Step, draw: Draw, standing: Standing, near: int, stats: RuleStats) -> None:
+    """Count hits; a reservation that is let through is counted when it is charged."""
+    if draw.op is Op.REFUND:
+        account_refund(stats, draw.hits)
+        return
+    if draw.op is Op.RELEASE or (draw.op is Op.RESERVE and not standing.is_over):
+        return
+    stats.total_hits += draw.hits
+    if standing.is_over:
+        stats.over_limit += draw.hits
+        stats.shadow_mode += draw.hits if step.rule is not None and step.rule.shadow_mode else 0
+        return
+    stats.within_limit += draw.hits
+    if standing.after > near:
+        stats.near_limit += min(draw.hits, standing.after - near)
