@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api import rls_messages
+from ratelimit.api.rls_messages import OwnEntries
 from ratelimit.api.shapes import Shape, shape_of
 from ratelimit.descriptor import Request
 from ratelimit.errors import BadRequest
@@ -152,7 +153,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 def read(text: bytes) -> Request | None:
     try:
-        return rls_messages.parse(text, descriptors_max=10, request_id_entry=ID)
+        return rls_messages.parse(text, descriptors_max=10, own=OwnEntries(ID))
     except (BadRequest, DecodeError):
         return None
 
