@@ -170,3 +170,20 @@ class SweeperSettings(Group):
     """Entries removed at a time. A lookup waits for one such batch at most: 2 ms for 64."""
     pause: Seconds = 0.02
     """Time between two batches: 64 entries each 20 ms are at most 3,200 a second."""
+
+
+class MigrationSettings(Group):
+    """A change of a namespace's embedding model: the old one answers until the new one has everything."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_MIGRATION_")
+
+    batch_entries_max: int = Field(default=16, ge=1)
+    """Entries embedded at a time: lookups wait for one such inference at most."""
+    entries_per_second: float = Field(default=50.0, gt=0)
+    """Most entries embedded a second, so that the model stays free for lookups; at 2 ms each, 50 are a tenth of a core."""
+    noted_max: int = Field(default=10_000, ge=1)
+    """Entries stored or used meanwhile that are carried over before others; beyond it all are gone through once more."""
+    retry_interval: Seconds = Field(default=1.0, gt=0)
+    """Time before the next attempt where a store or the model failed."""
+    keep: Seconds = 3600.0
+    """How long the old model's entries are kept up to date after the move, for a roll back at once; then they go."""

@@ -69,3 +69,14 @@ def read(folder: Path) -> tuple[Description, bytes, bytes]:
     if revision_of(graph, tokenizer) != description.revision:
         raise EmbedUnavailable(f"{folder} is damaged: its files are not the revision that it says")
     return description, graph, tokenizer
+
+
+def find(models: Path, slug: str) -> Path | None:
+    """Return the export of this identity in a folder of models; its description is believed until it is loaded."""
+    for path in sorted(models.glob(f"*/{DESCRIPTION}")):
+        try:
+            if Description(**json.loads(path.read_text())).identity.slug == slug:
+                return path.parent
+        except (OSError, TypeError, ValueError):
+            continue
+    return None

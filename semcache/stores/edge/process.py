@@ -60,7 +60,8 @@ class EngineProcess:
         ready = self._expect(0)
         self._reading = asyncio.create_task(self._read(self._process.stdout))
         try:
-            await asyncio.wait_for(ready, timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await ready
         except BaseException as error:
             await self.kill()
             if isinstance(error, TimeoutError):
@@ -85,7 +86,9 @@ class EngineProcess:
         body = pickle.dumps((number, verb, arguments), protocol=pickle.HIGHEST_PROTOCOL)
         self._process.stdin.write(len(body).to_bytes(_HEADER_BYTES, "little") + body)
         try:
-            return await asyncio.wait_for(future, timeout_seconds)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the answer.
+            async with asyncio.timeout(timeout_seconds):
+                return await future
         except TimeoutError:
             raise StoreTimeout(f"{verb}: no answer within {timeout_seconds:g} s") from None
         finally:
@@ -98,7 +101,8 @@ class EngineProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(asyncio.shield(self._reading), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.shield(self._reading)
             await self._process.wait()
         except BaseException as error:
             await self.kill()

@@ -1,0 +1,1 @@
+"""Changing a namespace's embedding model while it serves: lineage, carrier, and the view of two stores."""
