@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +29,9 @@ def compile_protos(root: Path) -> None:
 
 
 def mypy_plugin() -> str:
-    """Return the stub generator that belongs to this interpreter, wherever the build front end put it."""
-    return str(Path(sys.executable).with_name("protoc-gen-mypy"))
+    """Return the stub generator, wherever the build front end put it: uv beside the interpreter, pip into PATH."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which("protoc-gen-mypy", path=places) or "protoc-gen-mypy"
 
 
 if __name__ == "__main__":

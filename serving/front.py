@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,6 +39,7 @@ from serving.clock import Clock
 from serving.grpc_server import GrpcServer, address_of, batches_of
 from serving.identity import bearer_token
 from serving.metrics import Registry
+from serving.private_folder import make_private_folder
 from serving.settings import GrpcSettings
 from serving.spans import trace_headers
 
@@ -94,7 +94,7 @@ class FrontServer:
         Raises:
             OSError: the address cannot be listened on.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="weir-"))  # of mode 0700
+        self._folder = make_private_folder()
         private = str(self._folder / "fallback")
         behind = {"grpc_uds": private, "grpc_server_use_tls": False, "grpc_max_connection_age": _NEVER_SECONDS}
         self._fallback = GrpcServer(

@@ -1,16 +1,20 @@
-"""What the image is asked to do, without the image: its entry point, its user, its read-only root."""
+"""What the image is asked to do, without the image: what it installs, its entry point, its user, its read-only root."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.processes import RatelimitProcess
+from tests.house.sources import tracked
 from weir.client import Client
 
 ROOT = Path(__file__).parents[2]
@@ -32,16 +36,30 @@ def contained(*command: str) -> list[str]:
     return [*(AS_NOBODY if os.getuid() == 0 else []), *command]
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the image installs, from the files that it is built from: no checkout, no compiled protos beside them."""
+    source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
+    for path in (path.relative_to(ROOT) for path in tracked()):
+        if path.parts[0] not in {"tests", "bench", "docs"}:
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, source / path)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--constraint", "constraints.txt"]
+    subprocess.run([*build, "--wheel-dir", str(wheels), "."], cwd=source, check=True)
+    (wheel,) = wheels.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    return site
+
+
 @pytest.fixture
-async def image(tmp_path: Path) -> AsyncIterator[RatelimitProcess]:
+async def image(tmp_path: Path, installed: Path) -> AsyncIterator[RatelimitProcess]:
     environment = {
         "WEIR_PYTHON": sys.executable,
         "RUNTIME_ROOT": str(ROOT / "examples"),
         "RUNTIME_APPDIRECTORY": "rules",
         "TMPDIR": "/no/such/folder",
         "PYTHONDONTWRITEBYTECODE": "1",
-        # The image has the project installed, not a checkout.
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(installed),
     }
     image = RatelimitProcess(tmp_path, "", environment)
     image.command = contained(str(SHIM))
@@ -58,6 +76,21 @@ async def test_its_entry_point_serves_rules_as_nobody_on_a_read_only_root(image:
     assert answers.is_over
     assert answers.answers[0].amount == 300
     assert user == ("65534" if os.getuid() == 0 else str(os.getuid()))
+
+
+def test_what_is_installed_is_whole(installed: Path) -> None:
+    kinds = {".py", ".lua", ".proto", ".yaml", ".json", ".npz", ".gz"}
+    packages = ("protos", "serving", "ratelimit", "semcache", "weir")
+    wanted = {
+        path.relative_to(ROOT)
+        for package in packages
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in kinds and "__pycache__" not in path.parts
+    }
+
+    missing = [str(path) for path in sorted(wanted) if not (installed / path).is_file()]
+
+    assert missing == []
 
 
 async def test_its_entry_point_becomes_the_service_so_that_signals_reach_it(image: RatelimitProcess) -> None:
