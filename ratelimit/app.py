@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
@@ -31,10 +32,12 @@ from ratelimit.source import Rules, RuleSource
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
+from ratelimit.supervisor import supervise
 from serving import collector
 from serving.calls import Method, PromptHandler
 from serving.clock import Clock, SystemClock
 from serving.digests import shower
+from serving.fleet import dump, dump_page
 from serving.health import Health
 from serving.health_service import health_handler
 from serving.http import HttpServer
@@ -46,6 +49,7 @@ from serving.settings import SettingsError
 from serving.sinks import Telemetry
 from serving.sinks.prometheus import Names
 from serving.transport import Transport, make_transport
+from serving.workers import DUMP_PATH, Leash, WorkerFailed, last_dump_path
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 HEALTH_NAME = "ratelimit"
@@ -76,20 +80,28 @@ class Service:
         self.should_rate_limit = self._traced(self.rls.should_rate_limit)
         self.grpc = self._grpc()
 
-    def parts(self) -> Sequence[Part]:
-        """List what runs, in the order of starting."""
+    def parts(self, worker_path: str = "") -> Sequence[Part]:
+        """List what runs, in the order of starting; a worker has its debug pages on a socket, once all else runs."""
         settings = self.settings.http
         answering = JsonRls(self.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
         pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
         debug = debug_pages(self.rules, self.registry, self.telemetry.page, self.clock)
+        body_bytes_max = settings.http_body_bytes_max
+        if worker_path:
+            pages_seen = {**debug, DUMP_PATH: dump_page(self.registry)}
+            before: list[Part] = [Leash()]
+            after: list[Part] = [HttpServer("", 0, pages_seen, body_bytes_max, path=worker_path)]
+        else:
+            before = [self.telemetry, HttpServer(settings.debug_host, settings.debug_port, debug, body_bytes_max)]
+            after = []
         return [
-            self.telemetry,
+            *before,
             *self.otlp,
-            HttpServer(settings.host, settings.port, pages, settings.http_body_bytes_max),
-            HttpServer(settings.debug_host, settings.debug_port, debug, settings.http_body_bytes_max),
+            HttpServer(settings.host, settings.port, pages, body_bytes_max),
             StoreWatch(self.store, self.health, follows=self.settings.redis.health_check_active_connection),
             RulesWatch(self.rules, self.source, self.health, self.settings),
             self.grpc,
+            *after,
         ]
 
     def _rls(self) -> EnvoyRls:
@@ -241,25 +253,32 @@ def measure_cache(cache: LocalCache, registry: Registry) -> None:
     registry.gauge(f"{prefix}.overwriteCount", lambda: cache.overwrites)
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until a signal."""
+async def serve(settings: Settings, worker_path: str = "") -> None:
+    """Serve until a signal; as a worker where there is a socket for its pages."""
     service = Service(settings, SystemClock())
     lifecycle = settings.lifecycle
     await Lifecycle(
-        service.parts(), service.health, delay_seconds=lifecycle.drain_delay, grace_seconds=lifecycle.drain_grace
+        service.parts(worker_path),
+        service.health,
+        delay_seconds=lifecycle.drain_delay,
+        grace_seconds=lifecycle.drain_grace,
     ).run()
+    if worker_path:
+        last_dump_path(Path(worker_path)).write_text(await dump(service.registry))
 
 
-def main() -> int:
-    """Serve under the environment; return the exit status."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Serve under the environment; return the exit status. Workers are told their socket: `--worker PATH`."""
+    worker_path = arguments[1] if len(arguments) == 2 and arguments[0] == "--worker" else ""
     try:
         settings = service_settings.load()
         configure(settings.log)
-        for remark in service_settings.environment_remarks():
+        for remark in service_settings.environment_remarks() if not worker_path else ():
             _log.warning(remark)
         collector.settle()
-        uvloop.run(serve(settings))
-    except (SettingsError, OSError) as error:
+        is_many = settings.lifecycle.workers > 1 and not worker_path
+        uvloop.run(supervise(settings, SystemClock()) if is_many else serve(settings, worker_path))
+    except (SettingsError, WorkerFailed, OSError) as error:
         print(f"ratelimit: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet
         return 1
     return 0

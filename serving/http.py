@@ -16,14 +16,16 @@ _STOP_SECONDS = 0.5
 class HttpServer:
     """One listener: `start` opens it, `stop` closes it."""
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page], body_bytes_max: int) -> None:
+    def __init__(self, host: str, port: int, pages: Mapping[str, Page], body_bytes_max: int, *, path: str = "") -> None:
+        """Take where to listen: a host and a port, or the path of a Unix socket."""
         self._host = host
+        self._path = path
         self._wanted_port = port
         self._pages = pages
         self._body_bytes_max = body_bytes_max
         self._runner: web.AppRunner | None = None
         self.port = 0
-        """The port listened on, once started."""
+        """The port listened on, once started; 0 on a Unix socket."""
 
     async def start(self) -> None:
         """Open the listener.
@@ -36,6 +38,9 @@ class HttpServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         self._runner = runner
+        if self._path:
+            await web.UnixSite(runner, self._path).start()
+            return
         # Several processes may share the port, as the reference's do.
         await web.TCPSite(runner, self._host, self._wanted_port, reuse_port=True).start()
         self.port = runner.addresses[0][1]

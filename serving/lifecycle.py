@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -44,7 +44,16 @@ class Part(Protocol):
 class Lifecycle:
     """One process's parts, health and end."""
 
-    def __init__(self, parts: Sequence[Part], health: Health, *, delay_seconds: float, grace_seconds: float) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        health: Health,
+        *,
+        delay_seconds: float,
+        grace_seconds: float,
+        on_hurry: Callable[[], None] | None = None,
+    ) -> None:
+        self._on_hurry = on_hurry
         self._parts = parts
         self._health = health
         self._delay_seconds = delay_seconds
@@ -77,6 +86,8 @@ class Lifecycle:
         """Begin to drain; asked a second time, end the delay. What the signals call."""
         if self._drain.is_set():
             self._hurry.set()
+            if self._on_hurry is not None:
+                self._on_hurry()
         self._drain.set()
         self._health.down(COMPONENT)
         if self._starting is not None:

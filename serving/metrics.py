@@ -10,7 +10,7 @@ one thread.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -75,6 +75,7 @@ class Registry:
         self._counters: dict[tuple[str, tuple[tuple[str, str], ...]], Counter] = {}
         self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], Callable[[], float]] = {}
         self._sources: list[Source] = []
+        self._refresh: Callable[[], Awaitable[None]] | None = None
         self.timers: dict[str, Timer] = {}
 
     def counter(self, name: str, **labels: str) -> Counter:
@@ -92,6 +93,15 @@ class Registry:
     def add_source(self, source: Source) -> None:
         """Have `source` asked for samples of its own whenever a sink looks."""
         self._sources.append(source)
+
+    def refresh_by(self, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Have `refresh` awaited before a sink looks: for sources that must ask somebody else."""
+        self._refresh = refresh
+
+    async def refresh(self) -> None:
+        """Bring the sources up to date; a sink calls it before it reads."""
+        if self._refresh is not None:
+            await self._refresh()
 
     def samples(self) -> Iterator[Sample]:
         """Read everything but the timers; the reader may pause between two samples."""

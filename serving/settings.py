@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -130,6 +130,13 @@ class LifecycleSettings(Group):
     of the caller's health checks, or it goes on choosing a replica that has left."""
     drain_grace: Seconds = 10.0
     """What calls in flight have left after DRAIN_DELAY; then they are cut."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the ports, each deciding on a core of its own; they are looked after by one more, which has
+    the debug pages and the metrics of all. More than one needs counters in Redis, and a port: no Unix socket."""
+    worker_restart_pause: Seconds = 0.1
+    """Wait before a worker that ended is started again; doubled each time."""
+    worker_restart_pause_max: Seconds = 10.0
+    """Longest such wait. A worker that has stood for so long is started again after the shortest."""
 
 
 class LogSettings(Group):

@@ -37,6 +37,15 @@ def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds
     return {"/healthcheck": health_page(health), "/json": json}
 
 
+ABOUT = {
+    "/": "these pages",
+    "/rlconfig": "print out the currently loaded configuration",
+    "/stats": "print out stats",
+    "/metrics": "the same for Prometheus",
+    "/debug/profile": "stacks, sampled for ?seconds=5",
+}
+
+
 def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: Clock) -> Mapping[str, Page]:
     """Return what operators ask: rules as loaded, statistics, metrics, profiles."""
 
@@ -45,7 +54,19 @@ def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: C
         lines = await asyncio.to_thread(rules.current.dump) if rules.current is not None else []
         return web.Response(text="".join(f"{line}\n" for line in lines))
 
+    return {
+        "/": listing(ABOUT),
+        "/rlconfig": rlconfig,
+        **metrics_pages(registry, page),
+        "/debug/profile": profile_page(clock),
+    }
+
+
+def metrics_pages(registry: Registry, page: PrometheusPage) -> Mapping[str, Page]:
+    """Return /stats and /metrics."""
+
     async def stats(_request: web.Request) -> web.Response:
+        await registry.refresh()
         samples = [
             f"{tagged(sample.name, sample.labels)}: {number(sample.value)}\n"
             async for sample in paced(registry.samples())
@@ -56,17 +77,4 @@ def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: C
         body, content_type = await page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    about = {
-        "/": "these pages",
-        "/rlconfig": "print out the currently loaded configuration",
-        "/stats": "print out stats",
-        "/metrics": "the same for Prometheus",
-        "/debug/profile": "stacks, sampled for ?seconds=5",
-    }
-    return {
-        "/": listing(about),
-        "/rlconfig": rlconfig,
-        "/stats": stats,
-        "/metrics": metrics,
-        "/debug/profile": profile_page(clock),
-    }
+    return {"/stats": stats, "/metrics": metrics}

@@ -73,6 +73,7 @@ class PrometheusPage:
 
     async def render(self) -> tuple[bytes, str]:
         """Return the page and its content type."""
+        await self._registry.refresh()
         families: dict[tuple[str, str], dict[str, float]] = {}
         async for sample in paced(self._registry.samples()):
             if (found := self._names.find(sample.name, sample.kind)) is None:

@@ -57,6 +57,7 @@ class StatsdSink:
             self._is_away = True
 
     async def _lines(self) -> list[str]:
+        await self._registry.refresh()
         lines, last = [], self._last
         # Made anew, so that series that were dropped are forgotten here too.
         self._last = {}

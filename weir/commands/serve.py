@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -16,10 +17,11 @@ def serve() -> None:
     epilog="""\b
     Examples:
       BACKEND_TYPE=memory RUNTIME_ROOT=/srv/rules weir serve ratelimit
-      REDIS_SOCKET_TYPE=tcp REDIS_URL=localhost:6379 weir serve ratelimit
+      REDIS_SOCKET_TYPE=tcp REDIS_URL=localhost:6379 weir serve ratelimit --workers 4
     """
 )
-def ratelimit() -> None:
+@click.option("--workers", type=click.IntRange(1), help="Processes that share the ports; WORKERS says the same.")
+def ratelimit(workers: int | None) -> None:
     """Serve rate limits to Envoy.
 
     The same as `python -m ratelimit`: environment names and defaults are those of
@@ -28,4 +30,6 @@ def ratelimit() -> None:
     # Imported here: the other commands do without the service's dependencies.
     from ratelimit.app import main  # noqa: PLC0415
 
+    if workers is not None:
+        os.environ["WORKERS"] = str(workers)
     sys.exit(main())

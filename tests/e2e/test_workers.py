@@ -1,0 +1,225 @@
+"""Several processes of the service on one port, with a real Redis: they answer, fall and leave as one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import grpc.aio
+
+from protos.interop.rls.v1 import rls_pb2
+from tests.e2e.conftest import StartService
+from tests.fakes.processes import RatelimitProcess, RedisProcess, free_port
+from tests.wire.gate import until
+
+METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+RULES = "domain: d\ndescriptors:\n  - {key: a, rate_limit: {unit: day, requests_per_unit: 1000000}}\n"
+PATIENCE_SECONDS = 30.0
+
+
+class Fleet:
+    """A service with two workers, and its debug pages."""
+
+    def __init__(self, redis: RedisProcess, start_service: StartService) -> None:
+        self._redis = redis
+        self._start_service = start_service
+        self._debug_port = free_port()
+        self.service: RatelimitProcess
+
+    async def start(self, port: int = 0, **environment: str) -> None:
+        wanted = {
+            "BACKEND_TYPE": "redis",
+            "REDIS_SOCKET_TYPE": "unix",
+            "REDIS_URL": str(self._redis.path),
+            "DEBUG_PORT": str(self._debug_port),
+            "WORKERS": "2",
+            **environment,
+        }
+        self.service = await self._start_service(RULES, wanted, port)
+        await self.until_ready(2)
+
+    async def page(self, path: str) -> str:
+        url = f"http://127.0.0.1:{self._debug_port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return await answer.text()
+
+    async def pids(self) -> list[int]:
+        """Return the processes that are ready."""
+        lines = (await self.page("/workers")).splitlines()
+        return [int(line.split()[1]) for line in lines if line.endswith(" ready")]
+
+    async def until_ready(self, count: int, without: int = 0) -> None:
+        async def is_so() -> bool:
+            try:
+                pids = await self.pids()
+            except aiohttp.ClientError:
+                return False
+            return len(pids) == count and without not in pids
+
+        await self.service.wait_until(is_so)
+
+    async def calls_counted(self) -> int:
+        """Return what /metrics tells for all workers together."""
+        series = r'^ratelimit_service_total_requests\{grpc_method="ShouldRateLimit"\} (\d+)$'
+        found = re.search(series, await self.page("/metrics"), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+
+async def ask(target: str, calls: int = 1) -> list[int]:
+    """Send calls over as many connections, and return what is left after each."""
+    message = rls_pb2.RateLimitRequest(domain="d")
+    message.descriptors.add().entries.add(key="a", value="")
+    left = []
+    for _ in range(calls):
+        async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            reply = await channel.unary_unary(METHOD)(message.SerializeToString(), timeout=10, wait_for_ready=True)
+        left.append(rls_pb2.RateLimitResponse.FromString(reply).statuses[0].limit_remaining)
+    return left
+
+
+def is_running(pid: int) -> bool:
+    # A process whose parent has gone may stay as a zombie where nobody reaps it.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def until_gone(pids: list[int]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await until(lambda: not any(is_running(pid) for pid in pids))
+
+
+async def run_once(tmp_path: Path, environment: Mapping[str, str]) -> tuple[int | None, str]:
+    """Run a service that should not start, and return its status and its last words."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratelimit"),
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "RUNTIME_ROOT": str(tmp_path),
+            "PORT": "0",
+            "DEBUG_PORT": "0",
+            "GRPC_PORT": "0",
+            **environment,
+        },
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        _, told = await process.communicate()
+    return process.returncode, told.decode().splitlines()[-1]
+
+
+async def test_workers_count_together_and_are_measured_together(
+    redis: RedisProcess, start_service: StartService
+) -> None:
+    fleet = Fleet(redis, start_service)
+    await fleet.start()
+    left = await ask(fleet.service.target, 40)
+
+    assert left == list(range(999_999, 999_959, -1))
+    assert await fleet.calls_counted() == 40
+    each = [await fleet.page(f"/debug/profile?seconds=0.01&worker={number}") for number in (0, 1, 2)]
+    assert [page != "no such worker is ready\n" for page in each] == [True, True, False]
+    assert "d.a: unit=DAY requests_per_unit=1000000" in await fleet.page("/rlconfig")
+
+
+async def test_a_worker_that_crashed_is_started_again_and_its_counts_are_kept(
+    redis: RedisProcess, start_service: StartService
+) -> None:
+    fleet = Fleet(redis, start_service)
+    await fleet.start()
+    await ask(fleet.service.target, 20)
+    counted = await fleet.calls_counted()
+    crashed = (await fleet.pids())[0]
+    os.kill(crashed, signal.SIGKILL)
+    await fleet.until_ready(2, without=crashed)
+    await ask(fleet.service.target, 20)
+
+    assert counted == 20
+    assert await fleet.calls_counted() == 40
+    assert "weir_workers_restarts 1" in await fleet.page("/metrics")
+
+
+async def test_all_leave_on_one_signal(redis: RedisProcess, start_service: StartService) -> None:
+    fleet = Fleet(redis, start_service)
+    await fleet.start()
+    pids = await fleet.pids()
+    fleet.service.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        status = await fleet.service.process.wait()
+
+    assert status == 0
+    assert [pid for pid in pids if is_running(pid)] == []
+
+
+async def test_a_second_signal_ends_the_delay_of_all(redis: RedisProcess, start_service: StartService) -> None:
+    fleet = Fleet(redis, start_service)
+    await fleet.start(DRAIN_DELAY="3600s")
+    fleet.service.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await fleet.service.is_serving():
+            pass
+        fleet.service.process.send_signal(signal.SIGTERM)
+        status = await fleet.service.process.wait()
+
+    assert status == 0
+
+
+async def test_workers_do_not_outlive_who_looks_after_them(redis: RedisProcess, start_service: StartService) -> None:
+    fleet = Fleet(redis, start_service)
+    await fleet.start()
+    pids = await fleet.pids()
+    fleet.service.process.kill()
+    await until_gone(pids)
+
+    assert await fleet.service.process.wait() == -signal.SIGKILL
+
+
+async def test_the_next_version_takes_the_port_over_without_a_failed_call(
+    redis: RedisProcess, start_service: StartService
+) -> None:
+    port = free_port()
+    old, new = Fleet(redis, start_service), Fleet(redis, start_service)
+    await old.start(port)
+    await new.start(port)
+    leaving = asyncio.create_task(old.service.process.wait())
+    old.service.process.send_signal(signal.SIGTERM)
+    answered = 0
+    while not leaving.done():
+        answered += len(await ask(old.service.target))
+    answered += len(await ask(new.service.target, 10))
+
+    assert await leaving == 0
+    assert answered > 10
+
+
+async def test_workers_cannot_share_counters_in_memory(tmp_path: Path) -> None:
+    assert await run_once(tmp_path, {"BACKEND_TYPE": "memory", "WORKERS": "2"}) == (
+        1,
+        "ratelimit: WORKERS: processes cannot share counters in memory; use BACKEND_TYPE=redis, or one worker",
+    )
+
+
+async def test_workers_cannot_share_a_socket(tmp_path: Path) -> None:
+    status, told = await run_once(tmp_path, {"GRPC_UDS": str(tmp_path / "grpc"), "WORKERS": "2"})
+
+    assert (status, told) == (
+        1,
+        "ratelimit: WORKERS: processes cannot share a Unix socket; use GRPC_PORT, or one worker",
+    )
+
+
+async def test_workers_that_cannot_start_are_an_exit_status(tmp_path: Path) -> None:
+    refused = {"REDIS_SOCKET_TYPE": "tcp", "REDIS_URL": "127.0.0.1:1", "REDIS_STARTUP_MAX_ELAPSED_TIME": "10ms"}
+    status, told = await run_once(tmp_path, {**refused, "REDIS_STARTUP_INITIAL_INTERVAL": "10ms", "WORKERS": "2"})
+
+    assert (status, re.sub(r"\d", "N", told)) == (
+        1,
+        "ratelimit: worker N ended with status N before it was ready",
+    )
