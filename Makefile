@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: run test check format soak bench docs protos clean
+.PHONY: run test cover check format soak bench docs protos clean
 
 run: $(VENV)/.ready ## The service on embedded defaults behind a real Envoy
 	@$(BIN)/weir run
@@ -12,6 +12,13 @@ run: $(VENV)/.ready ## The service on embedded defaults behind a real Envoy
 test: $(VENV)/.ready ## Every test, with a real redis-server and a real Envoy
 	@deploy/install-servers
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+cover: $(VENV)/.ready ## Every test, and what they leave untried of the rate limit service
+	@deploy/install-servers
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include 'ratelimit/*,serving/*' --skip-covered --show-missing --fail-under 100
 
 check: $(VENV)/.ready ## The quick loop: format, lint, types, import contracts, unit tests
 	$(BIN)/ruff format --check .

@@ -237,7 +237,7 @@ def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock
 def make_source(settings: Settings, rules: Rules) -> RuleSource:
     """Return where CONFIG_TYPE says that rules come from."""
     if settings.config.config_type == "FILE":
-        return FileSource(settings.config, rules.apply)
+        return FileSource(settings.config, rules.apply, shower(settings.log))
     return XdsSource(settings.config, rules.apply)
 
 

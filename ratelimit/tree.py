@@ -27,9 +27,9 @@ def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plai
     return RuleSet(builder.domains)
 
 
-def problems(specs: Iterable[DomainSpec], *, merge: bool = False) -> list[Problem]:
+def problems(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly) -> list[Problem]:
     """Return everything that is wrong with specs."""
-    return _built(specs, merge=merge, show=plainly).problems
+    return _built(specs, merge=merge, show=show).problems
 
 
 def _built(specs: Iterable[DomainSpec], *, merge: bool, show: Show) -> Builder:

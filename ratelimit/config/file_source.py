@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from ratelimit.config.files import FileBounds, Listing, list_files, read_files
 from ratelimit.errors import ConfigError
+from ratelimit.rules import Show, plainly
 from ratelimit.settings import ConfigSettings
 from ratelimit.source import Apply, News
 from serving.watch import Watch
@@ -39,8 +40,9 @@ Fingerprint: TypeAlias = tuple[tuple[str, ...], ...]
 class FileSource:
     """A folder of rule files."""
 
-    def __init__(self, settings: ConfigSettings, apply: Apply) -> None:
+    def __init__(self, settings: ConfigSettings, apply: Apply, show: Show = plainly) -> None:
         self._settings = settings
+        self._show = show
         self._apply = apply
         root = Path(settings.runtime_root)
         self._folder = root / settings.runtime_subdirectory / settings.runtime_appdirectory
@@ -107,6 +109,7 @@ class FileSource:
                 ignore_dotfiles=settings.runtime_ignoredotfiles,
                 merge=settings.merge_domain_config,
                 bounds=FileBounds.of(settings),
+                show=self._show,
             )
         except ConfigError as error:
             return error

@@ -11,6 +11,7 @@ from pathlib import Path
 from ratelimit import tree
 from ratelimit.config import grammar
 from ratelimit.errors import ConfigError, Problem
+from ratelimit.rules import Show, plainly
 from ratelimit.settings import ConfigSettings
 from ratelimit.specs import DomainSpec
 from serving.yaml_nodes import Bounds
@@ -36,9 +37,9 @@ class FileBounds:
 
 
 def read_files(
-    directory: Path, *, ignore_dotfiles: bool, merge: bool, bounds: FileBounds | None = None
+    directory: Path, *, ignore_dotfiles: bool, merge: bool, bounds: FileBounds | None = None, show: Show = plainly
 ) -> list[DomainSpec]:
-    """Return the domains of all files, in the order of the files' names.
+    """Return the domains of all files, in the order of the files' names; `show` as in `tree.build`.
 
     Raises:
         ConfigError: some file cannot be read; it carries these problems, and those that `merge` decides on.
@@ -53,7 +54,7 @@ def read_files(
         specs += [spec] if spec else []
         bounds = FileBounds(bounds.files_max, bounds.bytes_max - len(content), bounds.document)
     if problems:
-        raise ConfigError(ordered([*problems, *tree.problems(specs, merge=merge)]))
+        raise ConfigError(ordered([*problems, *tree.problems(specs, merge=merge, show=show)]))
     return specs
 
 
@@ -110,10 +111,7 @@ class _Walk:
         if real in above:
             return
         self.folders.append(directory)
-        if len(self.files) + len(self.folders) > self._most:
-            raise ConfigError(
-                [Problem(str(directory), 0, f"more than {self._most} files and folders (CONFIG_FILES_MAX)")]
-            )
+        self._count(directory)
         with os.scandir(directory) as entries:
             for entry in entries:
                 if not entry.name.startswith(self._hidden):
@@ -125,6 +123,11 @@ class _Walk:
         # A pipe or a device would be waited for; a link that leads nowhere is a problem to be named.
         elif entry.is_file() or entry.is_symlink():
             self.files.append(Path(entry.path))
+            self._count(Path(entry.path))
+
+    def _count(self, path: Path) -> None:
+        if len(self.files) + len(self.folders) > self._most:
+            raise ConfigError([Problem(str(path), 0, f"more than {self._most} files and folders (CONFIG_FILES_MAX)")])
 
 
 def _content(path: Path, bounds: FileBounds) -> tuple[bytes, list[Problem]]:

@@ -188,4 +188,7 @@ async def test_a_demoted_master_is_left() -> None:
 
 async def counts_at(store: RedisStore, server: RedisServer) -> bool:
     await count(store, Charge("new", 1, 10, 100), seconds=0.2)
-    return server.ask("GET", "new") is not None
+    try:
+        return server.ask("GET", "new") is not None
+    except OSError:  # a server that takes another part drops its clients
+        return False

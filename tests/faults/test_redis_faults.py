@@ -63,7 +63,8 @@ async def bench(proxy: TcpProxy, redis_server: RedisServer) -> AsyncIterator[Ben
     settings = RedisSettings(
         socket_type="tcp",
         url=SecretStr(proxy.address),
-        timeout=1.0,
+        # Longer than a loaded machine stands still: it must not be this bound that answers.
+        timeout=3.0,
         breaker_failures=3,
         breaker_probe_interval=0.02,
         in_flight_max=16,
