@@ -170,7 +170,7 @@ class Gate:
     def _refit(self) -> None:
         self._new_labels = self._new_requests = 0
         scores = np.array([label.score for label in self._labels], np.float64)
-        self._curve = fit(scores, np.array([label.is_right for label in self._labels], np.bool_), self._prior)
+        self._curve = fit(scores, np.array([label.is_right for label in self._labels], np.float64), self._prior)
         self._live = self._threshold(self.settings.target)
         self._shadow = self._threshold(self.settings.shadow) if self.settings.shadow else CLOSED
 

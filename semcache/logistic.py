@@ -51,15 +51,14 @@ def probabilities(curve: Curve, scores: Numbers) -> Numbers:
     return _sigmoid(curve.intercept + curve.slope * (scores - curve.pivot))
 
 
-def fit(scores: Numbers, is_right: npt.NDArray[np.bool_], prior: Curve) -> Curve:
-    """Return the curve that labels and prior together make most probable."""
+def fit(scores: Numbers, rights: Numbers, prior: Curve) -> Curve:
+    """Return the curve that labels and prior together make most probable; a label is 1 (right), 0, or between."""
     rows = np.column_stack([np.ones(len(scores)), scores - prior.pivot])
-    targets = is_right.astype(np.float64)
     start = np.array([prior.intercept, prior.slope])
     precision = np.linalg.inv(prior.matrix)
     at = start.copy()
     for _ in range(_STEPS_MAX):
-        gradient, curvature = _derivatives(rows, targets, at, precision @ (at - start), precision)
+        gradient, curvature = _derivatives(rows, rights, at, precision @ (at - start), precision)
         step = _damped(np.linalg.solve(curvature, gradient))
         moved = at - step
         moved[1] = max(moved[1], 0.0)
@@ -67,7 +66,7 @@ def fit(scores: Numbers, is_right: npt.NDArray[np.bool_], prior: Curve) -> Curve
         at = moved
         if is_done:
             break
-    _, curvature = _derivatives(rows, targets, at, precision @ (at - start), precision)
+    _, curvature = _derivatives(rows, rights, at, precision @ (at - start), precision)
     spread = np.linalg.inv(curvature)
     return Curve(prior.pivot, float(at[0]), float(at[1]), float(spread[0, 0]), float(spread[1, 1]), float(spread[0, 1]))
 

@@ -6,14 +6,16 @@ counts hits between classes that a label says are different. Use known for
 levels, strict only side by side in one run.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.quality.data import Corpus, ordered
 from bench.quality.neighbours import Neighbours
+from bench.quality.sheet import Sheet
 
 Scores = npt.NDArray[np.float64]  # one per pair of Neighbours; -inf is a veto
 
@@ -25,8 +27,7 @@ class Outcome:
     requests: int
     hits: int
     strict_wrong: int
-    known_wrong: int
-    known_right: int
+    known_wrong_requests: tuple[int, ...]
 
     @property
     def hit_rate(self) -> float:
@@ -38,37 +39,49 @@ class Outcome:
         """Return wrong hits per request, every unlabelled pair counted as wrong."""
         return self.strict_wrong / self.requests
 
+    @property
+    def known_wrong(self) -> int:
+        """Return the wrong hits that a label proves."""
+        return len(self.known_wrong_requests)
+
+    @property
+    def known_precision(self) -> float:
+        """Return the share of right ones among the hits that labels judge."""
+        right = self.hits - self.strict_wrong
+        return right / (right + self.known_wrong) if self.hits else 1.0
+
 
 class Stream:
     """A corpus in one order, run at any threshold of any score."""
 
-    def __init__(self, data: Corpus, near: Neighbours, order: Sequence[int]) -> None:
-        self._order = list(order)
+    def __init__(self, near: Neighbours, sheet: Sheet, order: Sequence[int]) -> None:
+        self.order = list(order)
         self._starts = near.starts.tolist()
         self._columns = near.columns.tolist()
-        classes = np.array(data.classes)
-        rows = near.rows
-        known = data.known_different()
-        self.is_same = classes[rows] == classes[near.columns]
-        pairs = zip(classes[rows].tolist(), classes[near.columns].tolist(), strict=True)
-        self._is_same = self.is_same.tolist()
-        self._is_different = [ordered(a, b) in known for a, b in pairs]
+        self._is_same = sheet.is_same.tolist()
+        self._is_different = (sheet.is_known & ~sheet.is_same).tolist()
+
+    def nearest(self, request: int, inserted: Sequence[bool]) -> int | None:
+        """Return the position of the nearest pair whose entry is there."""
+        pairs = range(self._starts[request], self._starts[request + 1])
+        return next((at for at in pairs if inserted[self._columns[at]]), None)
 
     def run(self, scores: Scores, threshold: float) -> Outcome:
         """Serve what scores at least `threshold`, asking only the nearest entry."""
         accepted = (scores >= threshold).tolist()
-        starts, columns = self._starts, self._columns
-        inserted = [False] * len(self._order)
-        hits = wrong = known_wrong = 0
-        for request in self._order:
-            nearest = next((at for at in range(starts[request], starts[request + 1]) if inserted[columns[at]]), None)
+        inserted = [False] * len(self.order)
+        hits = wrong = 0
+        known_wrong = []
+        for request in self.order:
+            nearest = self.nearest(request, inserted)
             if nearest is None or not accepted[nearest]:
                 inserted[request] = True
                 continue
             hits += 1
             wrong += not self._is_same[nearest]
-            known_wrong += self._is_different[nearest]
-        return Outcome(len(self._order), hits, wrong, known_wrong, hits - wrong)
+            if self._is_different[nearest]:
+                known_wrong.append(request)
+        return Outcome(len(self.order), hits, wrong, tuple(known_wrong))
 
     def at_hit_rate(self, scores: Scores, rate: float) -> tuple[float, Outcome]:
         """Return the threshold with that hit rate, and what it came to."""

@@ -1,6 +1,6 @@
 """How the shipped score is made: which models, on which pairs, and how they are added.
 
-    score = Σ share · model(features) + SLOPE · similarity
+    score = Σ share · model(features) + SLOPE · (similarity - 1)
 
 Models differ in what they take for a label. *Related* pairs are proven, by their own label or by that of their
 classes; *stream* pairs are the nearest neighbours of all texts, where classes that no label joins count as different.
@@ -48,4 +48,4 @@ def fit(labelled: Sheet, neighbours: Sheet, is_nearest: Labels) -> Trees:
 def score(trees: Trees, rows: Matrix) -> Matrix:
     """Return the score of every row, as the verifier that is served computes it."""
     forest = trees.forest()
-    return np.array([forest.score(row) for row in rows.tolist()]) + SLOPE * rows[:, 0]
+    return np.array([forest.score(row) for row in rows.tolist()]) + SLOPE * (rows[:, 0] - 1.0)

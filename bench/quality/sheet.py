@@ -13,6 +13,7 @@ from bench.quality.boosting import Labels, Matrix
 from bench.quality.data import Corpus, ordered
 from bench.quality.embedding import Vectors
 from bench.quality.neighbours import Neighbours
+from semcache.deixis import is_deictic
 from semcache.verifier.features import Weights, compare
 from semcache.verifier.fitted import weights
 from semcache.verifier.guards import judge_readings
@@ -35,6 +36,7 @@ class Sheet:
     is_known: Labels
     """A label, direct or by its classes, says whether they are the same."""
     is_vetoed: Labels
+    """A guard refuses the pair, or `a` is deictic."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -90,5 +92,5 @@ def _sheet(
 ) -> Sheet:
     sides = [(readings[x], readings[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     rows = [compare(x, y, similarity, weighed) for (x, y), similarity in zip(sides, similarities.tolist(), strict=True)]
-    vetoes = [judge_readings(x, y) is not None for x, y in sides]
+    vetoes = [judge_readings(x, y) is not None or is_deictic(x.text) for x, y in sides]
     return Sheet(a, b, np.array(rows), *labels, np.array(vetoes, np.bool_))

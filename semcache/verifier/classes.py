@@ -18,7 +18,7 @@ cloud: aws=amazon_web_services azure gcp=google_cloud heroku digitalocean
 tool: git svn mercurial docker podman kubernetes=k8s terraform ansible jenkins vim emacs vscode nginx apache npm yarn pip conda maven gradle
 format: json xml yaml csv pdf html css markdown png jpeg=jpg gif svg mp3 mp4 wav docx xlsx toml parquet avro protobuf
 protocol: http https ftp sftp ssh smtp imap tcp udp grpc graphql soap websocket mqtt
-month: january=jan february=feb april=apr june=jun july=jul august=aug september=sept october=oct november=nov december=dec
+month: january=jan february=feb in_march=by_march=since_march=until_march=next_march=last_march=this_march april=apr in_may=by_may=since_may=until_may=next_may=last_may june=jun july=jul august=aug september=sept october=oct november=nov december=dec
 weekday: monday tuesday wednesday thursday friday saturday sunday
 moment: yesterday today tomorrow tonight
 season: spring summer autumn winter

@@ -6,9 +6,11 @@ means the same is for the boosted trees. Order is from the cheapest and clearest
 to the subtlest; the first that fires is the reason in the reply.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from enum import Enum
 
+from semcache.verifier import lexicon
 from semcache.verifier.classes import MEMBER_OF
 from semcache.verifier.opposites import OPPOSITES
 from semcache.verifier.reading import Reading, read
@@ -28,6 +30,7 @@ class Guard(Enum):
     ASPECT = "aspect"
     CHOICE = "choice"
     GENDER = "gender"
+    DIRECTION = "direction"
 
 
 Rule = Callable[[Reading, Reading], bool]
@@ -36,6 +39,9 @@ Rule = Callable[[Reading, Reading], bool]
 # "Greek" and "Greeks", "Googling" and "Google" are one name.
 _FORM_LETTERS = 4
 _INITIALS = range(2, 6)
+_PLACES = 2
+# Words from one neighbour of content to the other: "convert Indian rupees into the dollar".
+_REACH = 5
 
 
 def _numbers_differ(a: Reading, b: Reading) -> bool:
@@ -105,6 +111,33 @@ def _gender_differs(a: Reading, b: Reading) -> bool:
     return a.genders != b.genders and bool(a.genders) and bool(b.genders)
 
 
+def _direction_turns(a: Reading, b: Reading) -> bool:
+    """Tell whether something stands between the same two words, which have changed places: "rupees to dollars".
+
+    Only a few small words always point one way. Between words of content anything may, if nothing else differs:
+    "does the wolf fear the dog", but not "is the wolf like the dog".
+    """
+    content_a, content_b = set(a.content), set(b.content)
+    if len(content_a & content_b) < _PLACES:
+        return False
+    is_any = content_a == content_b and lexicon.TWO_WAY.isdisjoint(a.vocabulary | b.vocabulary)
+    turned = {(right, middle, left) for left, middle, right in _places(a, is_any=is_any) if left != right}
+    return not turned.isdisjoint(_places(b, is_any=is_any))
+
+
+def _places(reading: Reading, *, is_any: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield every word that can point from its left to its right, between its neighbours of content."""
+    words, stems = reading.words, reading.stems
+    said = [at for at, word in enumerate(words) if word not in lexicon.STOP]
+    for at, word in enumerate(words):
+        is_content = word not in lexicon.STOP
+        if word in lexicon.ONE_WAY or (is_any and is_content):
+            place = bisect_left(said, at)
+            after = place + is_content
+            if place > 0 and after < len(said) and said[after] - said[place - 1] <= _REACH:
+                yield stems[said[place - 1]], word, stems[said[after]]
+
+
 RULES: tuple[tuple[Guard, Rule], ...] = (
     (Guard.NUMBERS, _numbers_differ),
     (Guard.UNITS, _units_differ),
@@ -116,6 +149,7 @@ RULES: tuple[tuple[Guard, Rule], ...] = (
     (Guard.ASPECT, _aspect_differs),
     (Guard.CHOICE, _choice_differs),
     (Guard.GENDER, _gender_differs),
+    (Guard.DIRECTION, _direction_turns),
 )
 
 

@@ -42,6 +42,13 @@ NEGATIONS = _words("""
 BE = _words("be is are was were been being am get gets got not")
 ASPECTS = _words("still anymore former formerly again without except becoming becomes became")
 
+# Small words that point from what is before them to what is after, and words between which it makes no difference.
+ONE_WAY = _words("to into onto over than from")
+TWO_WAY = _words("""
+    and or vs versus v with between married marry related relate similar same equal equals different differ compare
+    compared comparison near friend friends meet plus times
+""")
+
 # Typed without the apostrophe by half the world.
 BARE_CONTRACTIONS = {
     word: f"{word[:-2]} not".replace("ca not", "can not").replace("wo not", "will not")
@@ -87,6 +94,7 @@ SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "lakhs": 5, "million": 6, "cro
           "trillion": 12}  # fmt: skip
 ROMAN = {"II": "2", "III": "3", "IV": "4", "VI": "6", "VII": "7", "VIII": "8", "IX": "9", "XI": "11", "XII": "12",
          "XIII": "13", "XIV": "14"}  # fmt: skip
+BEFORE_A_SECOND = _words("a per each every one this last split half")
 COUNTED = _words("war part phase type volume chapter level tier book act calculus class title stage grade")
 
 UNITS = _groups("""

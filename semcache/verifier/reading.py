@@ -19,6 +19,8 @@ _QUESTIONS = ("who", "whom", "whose", "when", "where", "why", "how", "which", "w
 _NOT_NEGATED = ("only", "matter", "just")
 _HAPPENED = frozenset(("did", "has", "have", "had"))
 _HOW = ("many", "much", "long", "old", "far", "often", "big", "tall", "high", "deep", "fast", "soon", "late")
+# Words from "is" to "used": "is all that salt used to".
+_PASSIVE_REACH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _add_word(draft: _Draft, token: Token, lower: str, previous: str) -> None:
     if is_identifier(text):
         draft.identifiers.append(text)
     unit = lexicon.UNITS.get(lower)
-    if unit:
+    if unit and not _is_ordinal(lower, previous):
         draft.units.append(unit)
     if lower in lexicon.SCALES and draft.numbers and draft.words[-1:] == [draft.numbers[-1]]:
         draft.numbers[-1] += "0" * lexicon.SCALES[lower]  # "3 million" is one number
@@ -118,9 +120,16 @@ def _add_word(draft: _Draft, token: Token, lower: str, previous: str) -> None:
         draft.numbers.append(number)
         draft.words.append(number)
         return
-    if text[0].isupper() and not token.is_initial and text != "I" and lower.partition("'")[0] not in lexicon.STOP:
+    if text[0].isupper() and not token.is_initial and _is_name(text, lower, previous):
         draft.names.append(expand(lower)[0])
     draft.words.extend(expand(lower))
+
+
+def _is_name(text: str, lower: str, previous: str) -> bool:
+    """Tell whether a capital means a name here: "I" is none, nor is the "A" of a title, but "group A" is."""
+    if lower.partition("'")[0] in lexicon.STOP:
+        return len(text) == 1 and text != "I" and previous.islower() and previous not in lexicon.STOP
+    return True
 
 
 def _number_of_word(text: str, lower: str, previous: str) -> str | None:
@@ -130,7 +139,12 @@ def _number_of_word(text: str, lower: str, previous: str) -> str | None:
         return "1"
     if lower == "one" and previous.lower() in lexicon.COUNTED:
         return "1"
-    return lexicon.NUMBER_WORDS.get(lower)
+    return "2" if _is_ordinal(lower, previous) else lexicon.NUMBER_WORDS.get(lower)
+
+
+def _is_ordinal(lower: str, previous: str) -> bool:
+    """Tell the second from a second."""
+    return lower == "second" and not previous.isdecimal() and previous.lower() not in lexicon.BEFORE_A_SECOND
 
 
 def _join(words: list[str]) -> tuple[str, ...]:
@@ -174,8 +188,13 @@ def _aspects(words: tuple[str, ...]) -> frozenset[str]:
     """Return the words that shift a statement in time or scope ("used to", "still", "without")."""
     found = {word for word in words if word in lexicon.ASPECTS}
     for at, word in enumerate(words):
-        if word == "used" and words[at + 1 : at + 2] == ("to",) and words[at - 1] not in lexicon.BE:
+        if word == "used" and words[at + 1 : at + 2] == ("to",) and not _is_passive(words, at):
             found.add("used to")
         elif word == "become" and not _HAPPENED.isdisjoint(words):
             found.add("became")
     return frozenset(found)
+
+
+def _is_passive(words: tuple[str, ...], at: int) -> bool:
+    """Tell "salt is used to" from "people used to"."""
+    return not lexicon.BE.isdisjoint(words[max(0, at - _PASSIVE_REACH) : at])

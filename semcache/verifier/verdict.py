@@ -28,7 +28,7 @@ class Verifier:
     __slots__ = ("_forest", "_slope", "_weights")
 
     def __init__(self, forest: Forest, weights: Weights, slope: float) -> None:
-        """Put a fitted model together; `slope` is what similarity adds to the trees' sum, for each unit of it."""
+        """Put a fitted model together; `slope` is what the trees' sum loses where similarity is not 1, for each unit of it."""
         self._forest = forest
         self._weights = weights
         self._slope = slope
@@ -38,5 +38,5 @@ class Verifier:
         if len(prompt) > CHARACTERS_MAX or len(candidate_prompt) > CHARACTERS_MAX:
             return Verdict(0.0, Guard.LENGTH)
         a, b = read(prompt), read(candidate_prompt)
-        score = self._forest.score(compare(a, b, similarity, self._weights)) + self._slope * similarity
+        score = self._forest.score(compare(a, b, similarity, self._weights)) + self._slope * (similarity - 1.0)
         return Verdict(score, judge_readings(a, b))
