@@ -229,13 +229,12 @@ def _apply(draw: Draw, effect: _Effect, now_ms: int, *, is_applied: bool) -> Sta
         if effect.spent:
             meter.add(draw, effect.start, effect.spent, now_ms)
         if effect.held is not None:
-            holds.add(draw.id, Hold(effect.held, start, now_ms + terms.hold_ms))
+            holds.add(draw.id, Hold(effect.held, start, now_ms + draw.hold_ms))
         counter.charged.pop(effect.forgotten, None)
         if effect.charged:
             counter.remember(effect.charged, now_ms + terms.remember_ms)
     after = meter.spent(start, now_ms)
     is_over = after > terms.capacity if effect.is_sure and effect.spent else effect.is_over
     excess = effect.excess if is_over and not effect.is_sure else 0.0
-    return Standing(
-        ceil(before), ceil(after), holds.total(start), is_over, meter.reset_ms(draw, max(0.0, excess), now_ms)
-    )
+    reset_ms = meter.reset_ms(draw, max(0.0, excess), now_ms)
+    return Standing(ceil(before), ceil(after), holds.total(start), is_over, reset_ms, bool(effect.ended))

@@ -37,7 +37,8 @@ class Algorithm(Enum):
     TOKEN_BUCKET = "token_bucket"  # noqa: S105 - no password
     """Evenly, `limit` per window; up to `burst` may be spent at once (GCRA)."""
     REFERENCE = "reference"
-    """The counter of envoyproxy/ratelimit, by its key: for plain rules in a request that is all or nothing."""
+    """The counter of envoyproxy/ratelimit, by its key: for plain rules in a request that is all or nothing, or that holds.
+    Each window is a counter of its own, with holds of its own."""
 
 
 # Parts that a sliding window is counted in. Hits leave with the part they came in, so up to 1/32 of the window later
@@ -124,6 +125,13 @@ class Draw:
     end: int = 0
     """Its end. For REFERENCE: the life in seconds of a counter born here."""
     is_per_second: bool = False
+    life_ms: int = 0
+    """Of a hold, where the caller wants less than the terms give; 0: theirs."""
+
+    @property
+    def hold_ms(self) -> int:
+        """Return how long a hold of this draw lives."""
+        return min(self.life_ms, self.terms.hold_ms) if self.life_ms else self.terms.hold_ms
 
 
 class Standing(NamedTuple):
@@ -139,6 +147,8 @@ class Standing(NamedTuple):
     """The draw did not fit; for one that is always applied: more than the limit is spent."""
     reset_ms: int
     """Until the window ends; for a sliding window and a bucket until hits that did not fit would, or all have left."""
+    is_ended: bool = False
+    """The draw ended a hold."""
 
 
 Standings = Sequence[Standing]

@@ -6,15 +6,17 @@
 --              <stem>:s        ring of a sliding window      <stem>:d  sorted set: names by when they are due
 --              <stem>:b        "level at" of a bucket        <stem>:a  sorted set: holds without an id, by age
 --                                                            <stem>:r  sorted set: charged ids by when forgotten
---            A draw under the reference's counting has its counter's whole key instead, and nothing beside it.
+--            A draw under the reference's counting has its counter's whole key instead; what is beside it is named
+--            `{key}:h` and so on, or `key:h` where the key has a hash tag by chance, which is in its slot too.
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
 -- ARGV[4..]  ledgers: the number of draws, negative where all or nothing, and for each draw
---              terms "algorithm limit window capacity exhausted hold hold_max remember", op * 4 + role, hits, id, start, end (s)
+--              terms "algorithm limit window capacity exhausted hold hold_max remember", life * 64 + op * 4 + role, hits, id, start, end (s);
+--              life (ms) is that of the hold, 0: the terms' own
 --
--- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over, ms to its reset; or,
--- once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
+-- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over + 2 if it ended a hold,
+-- ms to its reset; or, once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
 -- call, since then nothing at all was written.
 --
 -- One file, since a script has nothing to import from.
@@ -186,7 +188,7 @@ end
 -- Holds. --------------------------------------------------------------------------------------------------------------
 
 local function hold_of(counter, name)
-  local text = call('HGET', counter.stem .. ':h', name)
+  local text = call('HGET', counter.beside .. ':h', name)
   if not text then return nil end
   local amount, start, due = string.match(text, '^(%d+):(%d+):(%d+)$')
   if not amount then return nil end
@@ -194,24 +196,24 @@ local function hold_of(counter, name)
 end
 
 local function end_hold(counter, hold, forget_at)
-  local holds = counter.stem .. ':h'
+  local holds = counter.beside .. ':h'
   if call('HINCRBY', holds, 't' .. hold.start, whole(-hold.amount)) <= 0 then
     call('HDEL', holds, 't' .. hold.start)
   end
   if string.sub(hold.name, 1, 1) == 'a' or forget_at <= now then
     call('HDEL', holds, hold.name)
-    call('ZREM', counter.stem .. ':d', hold.name)
-    call('ZREM', counter.stem .. ':a', hold.name)
+    call('ZREM', counter.beside .. ':d', hold.name)
+    call('ZREM', counter.beside .. ':a', hold.name)
   else
     local text = whole(forget_at)
     call('HSET', holds, hold.name, text)
-    call('ZADD', counter.stem .. ':d', text, hold.name)
+    call('ZADD', counter.beside .. ':d', text, hold.name)
   end
 end
 
 -- End the holds that are due and forget the ids whose time is over.
 local function sweep(counter)
-  local holds, dues = counter.stem .. ':h', counter.stem .. ':d'
+  local holds, dues = counter.beside .. ':h', counter.beside .. ':d'
   for _, name in ipairs(call('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)) do
     local hold = hold_of(counter, name)
     if hold then
@@ -230,23 +232,23 @@ local function read_holds(counter)
     counter.known = 0
     return
   end
-  local earliest = try('HGET', counter.stem .. ':h', 'e')
+  local earliest = try('HGET', counter.beside .. ':h', 'e')
   if type(earliest) == 'table' then return earliest.err end
   for _, companion in ipairs({ ':d', ':a' }) do
-    local size = try('ZCARD', counter.stem .. companion)
+    local size = try('ZCARD', counter.beside .. companion)
     if type(size) == 'table' then return size.err end
     if companion == ':d' then counter.known = size end
   end
   if earliest and earliest + 0 <= now then
     sweep(counter)
-    counter.known = call('ZCARD', counter.stem .. ':d')
+    counter.known = call('ZCARD', counter.beside .. ':d')
   end
 end
 
 local function held_in(counter, start)
   local held = counter.held[start]
   if held then return held end
-  held = counter.terms.hold > 0 and (call('HGET', counter.stem .. ':h', 't' .. start) or 0) + 0 or 0
+  held = counter.terms.hold > 0 and (call('HGET', counter.beside .. ':h', 't' .. start) or 0) + 0 or 0
   counter.held[start] = held
   return held
 end
@@ -257,25 +259,25 @@ local function find_hold(counter, id)
   if id ~= '' then
     return not counter.ended['i' .. id] and hold_of(counter, 'i' .. id) or nil
   end
-  for _, name in ipairs(call('ZRANGE', counter.stem .. ':a', 0, counter.endings)) do
+  for _, name in ipairs(call('ZRANGE', counter.beside .. ':a', 0, counter.endings)) do
     if not counter.ended[name] then return hold_of(counter, name) end
   end
 end
 
 local function add_hold(counter, draw, amount)
-  local t, holds, dues = counter.terms, counter.stem .. ':h', counter.stem .. ':d'
-  local due, name = whole(now + t.hold), 'i' .. draw.id
+  local t, holds, dues = counter.terms, counter.beside .. ':h', counter.beside .. ':d'
+  local due, name = whole(now + draw.life), 'i' .. draw.id
   if draw.id == '' then
     local number = call('HINCRBY', holds, 'q', 1)
     name = 'a' .. number
-    call('ZADD', counter.stem .. ':a', number, name)
-    expire(counter.stem .. ':a', t.hold + t.memory)
+    call('ZADD', counter.beside .. ':a', number, name)
+    expire(counter.beside .. ':a', t.hold + t.memory)
   end
   call('HSET', holds, name, amount .. ':' .. draw.start_text .. ':' .. due)
   call('HINCRBY', holds, 't' .. draw.start_text, amount)
   call('ZADD', dues, due, name)
   local earliest = call('HGET', holds, 'e')
-  if not earliest or earliest + 0 > now + t.hold then call('HSET', holds, 'e', due) end
+  if not earliest or earliest + 0 > now + draw.life then call('HSET', holds, 'e', due) end
   expire(holds, t.hold + t.memory)
   expire(dues, t.hold + t.memory)
 end
@@ -290,7 +292,7 @@ end
 local function is_repeat(counter, charged)
   if counter.charged[charged] then return true end
   if counter.forgotten[charged] then return false end
-  local until_ms = call('ZSCORE', counter.stem .. ':r', charged)
+  local until_ms = call('ZSCORE', counter.beside .. ':r', charged)
   return until_ms and until_ms + 0 > now
 end
 
@@ -300,7 +302,7 @@ local function resolve(counter, draw)
   local total = counter.spent[start] + held_in(counter, start)
   local effect, op = { start = start, excess = 0 }, draw.op
   if op == AUTO then
-    op = call('HEXISTS', counter.stem .. ':h', 'i' .. draw.id) == 1 and SETTLE or RESERVE
+    op = call('HEXISTS', counter.beside .. ':h', 'i' .. draw.id) == 1 and SETTLE or RESERVE
   end
   local charged = fingerprint(draw, op)
   if charged then
@@ -394,13 +396,14 @@ local function apply(counter, draw, effect, is_applied)
       add_hold(counter, draw, whole(effect.held))
       held = held + effect.held
     end
-    if effect.forgotten then call('ZREM', counter.stem .. ':r', effect.forgotten) end
+    if effect.forgotten then call('ZREM', counter.beside .. ':r', effect.forgotten) end
     if effect.charged then
-      local ids = counter.stem .. ':r'
+      local ids = counter.beside .. ':r'
       call('ZREMRANGEBYSCORE', ids, '-inf', now)
       call('ZADD', ids, whole(now + t.remember), effect.charged)
       call('ZREMRANGEBYRANK', ids, 0, -holds_max - 1)
-      expire(ids, t.remember)
+      -- Callers of the same counter may ask that ids be remembered for different times: the longest counts.
+      if call('PTTL', ids) < t.remember then expire(ids, t.remember) end
     end
   end
   live[start], counter.live_held[start] = after, held
@@ -409,8 +412,17 @@ local function apply(counter, draw, effect, is_applied)
   tell(ceil(before))
   tell(ceil(after))
   tell(held)
-  tell(over and 1 or 0)
+  tell((over and 1 or 0) + (effect.ended and 2 or 0))
   tell(reset(counter, over and not effect.sure and effect.excess or 0, after, draw))
+end
+
+-- Return what the names of all that is beside a counter begin with; in its slot.
+local function beside(stem, algorithm)
+  if algorithm ~= 'r' then return stem end
+  local open = find(stem, '{', 1, true)
+  local close = open and find(stem, '}', open + 1, true)
+  if close and close > open + 1 then return stem end
+  return '{' .. stem .. '}'
 end
 
 local counters = {}
@@ -420,13 +432,13 @@ local function counter_for(draw)
   local counter, problem = counters[draw.stem], nil
   if not counter then
     counter = {
-      stem = draw.stem, terms = draw.terms, spent = {}, held = {}, live = {}, live_held = {}, ended = {}, endings = 0,
+      stem = draw.stem, beside = beside(draw.stem, draw.terms.algorithm), terms = draw.terms, spent = {}, held = {}, live = {}, live_held = {}, ended = {}, endings = 0,
       reserved = {}, reserving = 0, charged = {}, forgotten = {},
     }
     problem = read_holds(counter)
     if problem then return nil, problem end
     if draw.terms.remember > 0 then
-      local size = try('ZCARD', draw.stem .. ':r')
+      local size = try('ZCARD', counter.beside .. ':r')
       if type(size) == 'table' then return nil, size.err end
     end
     counters[draw.stem] = counter
@@ -449,8 +461,11 @@ local function admit(width, is_kept)
   for i = 1, width do
     local at = next_arg + 6 * (i - 1)
     local head = ARGV[at + 1] + 0
+    local t = terms(ARGV[at])
+    local life = floor(head / 64)
     local draw = {
-      stem = KEYS[next_key + i - 1], terms = terms(ARGV[at]), op = floor(head / 4), role = head % 4,
+      stem = KEYS[next_key + i - 1], terms = t, op = floor(head / 4) % 16, role = head % 4,
+      life = life > 0 and math.min(life, t.hold) or t.hold,
       hits = ARGV[at + 2] + 0, hits_text = ARGV[at + 2], id = ARGV[at + 3],
       start_text = ARGV[at + 4], start = ARGV[at + 4] + 0, finish = ARGV[at + 5] + 0,
     }

@@ -93,9 +93,16 @@ class MemoryStore:
         ]
 
     def _find(self, draw: Draw, now: float) -> Counter:
-        if draw.terms.algorithm is Algorithm.REFERENCE:
-            return Counter(_Reference(draw, now, self._read, self._apply), 0)
-        return self._own.find(draw, int(now * 1000))
+        terms = draw.terms
+        if terms.algorithm is not Algorithm.REFERENCE:
+            return self._own.find(draw, int(now * 1000))
+        meter = _Reference(draw, now, self._read, self._apply)
+        if not (terms.hold_ms or terms.remember_ms):
+            return Counter(meter, 0)
+        # Only what is beside it is kept here: what was spent stays where charges without holds count too.
+        counter = self._own.find(draw, int(now * 1000))
+        counter.meter = meter
+        return counter
 
     def _read(self, key: str, now: float) -> int:
         counter = self._counters.get(key if len(key) <= _KEY_CHARACTERS_MAX else _digest(key))

@@ -107,7 +107,7 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
         numbers.append(-len(draws) if share.admission.is_kept else len(draws))
         for draw in draws:
             keys.append(draw.stem)
-            numbers += (_terms(draw.terms), draw.op * 4 + draw.role, draw.hits, draw.id, draw.start, draw.end)
+            numbers += (_terms(draw.terms), draw.life_ms * 64 + draw.op * 4 + draw.role, draw.hits, draw.id, draw.start, draw.end)
     return Command(("EVALSHA", ADMIT.digest, len(keys), *keys, *numbers), slot, ADMIT)
 
 
@@ -128,8 +128,8 @@ def _read_one(answers: Iterator[Reply], draws: int) -> AdmissionOutcome:
             return StoreRefused(before.decode())
         if not isinstance(before, int):
             raise TypeError
-        after, held, is_over, reset_ms = (_number(next(answers)) for _ in range(_NUMBERS_PER_DRAW - 1))
-        standings.append(Standing(before, after, held, bool(is_over), reset_ms))
+        after, held, flags, reset_ms = (_number(next(answers)) for _ in range(_NUMBERS_PER_DRAW - 1))
+        standings.append(Standing(before, after, held, bool(flags & 1), reset_ms, bool(flags & 2)))
     return standings
 
 

@@ -33,6 +33,7 @@ TERMS = {
     ),
     "b": Terms(Algorithm.TOKEN_BUCKET, 90, 60_000, 40, hold_ms=20_000, hold_max=60, remember_ms=15_000),
     "r": Terms(Algorithm.REFERENCE, 100, 0, 100),
+    "rh": Terms(Algorithm.REFERENCE, 100, 0, 100, hold_ms=20_000, hold_max=60, remember_ms=40_000),
 }
 
 
@@ -50,7 +51,8 @@ def draws(draw: st.DrawFn) -> Draw:
     can_hold = op in {Op.RESERVE, Op.AUTO, Op.SETTLE, Op.RELEASE, Op.REFUND}
     ids = ["x", "y", "z"] if op is Op.AUTO else ["", "", "x", "y", "z"]
     identity = draw(st.sampled_from(ids)) if can_hold or terms.remember_ms else ""
-    return Draw(name, op, draw(st.integers(0, 70)), terms, draw(st.sampled_from(Role)), identity)
+    life_ms = draw(st.sampled_from([0, 0, 5_000, 60_000])) if terms.hold_ms else 0
+    return Draw(name, op, draw(st.integers(0, 70)), terms, draw(st.sampled_from(Role)), identity, life_ms=life_ms)
 
 
 calls = st.lists(
@@ -66,7 +68,7 @@ calls = st.lists(
 
 def placed(draw: Draw, now_ms: int, prefix: str) -> Draw:
     if draw.terms.algorithm is Algorithm.REFERENCE:
-        return replace(draw, stem=f"{prefix}_r_{now_ms // 60_000}", end=100)
+        return replace(draw, stem=f"{prefix}_{draw.stem}_{now_ms // 60_000}", end=100)
     start = now_ms // 1000 // WINDOW_SECONDS * WINDOW_SECONDS if draw.terms.algorithm is Algorithm.FIXED_WINDOW else 0
     return replace(draw, stem=f"{{{prefix}}}{draw.stem}", start=start, end=start + WINDOW_SECONDS if start else 0)
 
