@@ -33,6 +33,8 @@ class Descriptor:
     phase: Phase = Phase.UNSAID
     kind: str = ""
     """Kind of token, for weights."""
+    kinds: tuple[tuple[str, int], ...] = ()
+    """Hits beside `hits`, each with its kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,14 @@ What an unmodified Envoy means is read off its call:
     rule with `reserve`        0 hits reserve the default · with an id, the first call reserves and later ones settle ·
                                without one, hits settle the oldest hold that has none · phase `charge`: settle
     a refund                   gives back; with the id of a hold it releases that instead
+
+Who speaks an API of ours says it (`Wish`), and is never charged for what was refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ratelimit.accounting import RuleStats, account_refund
 from ratelimit.descriptor import Phase
@@ -25,6 +28,20 @@ from ratelimit.store import Admission
 from ratelimit.verdict import Status
 
 _RESERVING = {Op.RESERVE, Op.AUTO}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of its counters, where it can say so."""
+
+    op: Op
+    is_look: bool = False
+    """Say whether the hits would fit, and spend none."""
+    life_ms: int = 0
+    """Of a hold, at most what the rule gives; 0: that."""
+    admitted_at: float = 0.0
+    """Unix time at which it was reserved what is settled now, as long as its hold may live; 0: not so. A counter of the
+    reference, which has its window in its name, is that moment's."""
 
 
 def op_of(step: Step, hits: int, request_id: str) -> Op:
@@ -61,19 +78,21 @@ def _role(step: Step) -> Role:
 
 
 def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the batch's
-    plan: Plan, hits: int, request_id: str, deadline: float, want: Op | None, modes: ModeSettings, spans: Spans
+    plan: Plan, hits: int, request_id: str, deadline: float, wish: Wish | None, modes: ModeSettings, spans: Spans
 ) -> Admission:
     """Return what a request wants of its counters."""
     draws: list[Draw] = []
-    is_kept = plan.is_kept
+    is_kept = plan.is_kept or wish is not None
     for step, role in zip(plan.steps, roles(plan, modes), strict=True):
         cost = step.cost(hits)
-        op = want if want is not None else op_of(step, cost, request_id)
+        op = wish.op if wish is not None else op_of(step, cost, request_id)
         for counting in step.countings:
             wanted = _fitting(op, counting)
-            draws.append(_draw(counting, wanted, _hits(step, wanted, cost), role, request_id, spans))
+            spent = 0 if wish is not None and wish.is_look else _hits(step, wanted, cost)
+            draw = _draw(counting, wanted, spent, role, request_id, spans)
+            draws.append(draw if wish is None or not wish.life_ms else replace(draw, life_ms=wish.life_ms))
             is_kept |= wanted in _RESERVING
-    return Admission(draws, deadline, is_kept)
+    return Admission(draws, deadline, is_kept and any(draw.hits for draw in draws))
 
 
 def _fitting(op: Op, counting: Counting) -> Op:
@@ -92,9 +111,10 @@ def _fitting(op: Op, counting: Counting) -> Op:
 
 
 def _hits(step: Step, op: Op, cost: int) -> int:
-    if op is Op.RESERVE and cost == 0 and step.rule is not None and step.rule.modes.reserve is not None:
-        return step.rule.modes.reserve.default
-    return cost
+    if op is not Op.RESERVE or cost > 0 or step.rule is None:
+        return cost
+    reserve = step.rule.modes.reserve
+    return reserve.default if reserve is not None else 1
 
 
 def _draw(counting: Counting, op: Op, hits: int, role: Role, request_id: str, spans: Spans) -> Draw:
@@ -107,6 +127,15 @@ def _draw(counting: Counting, op: Op, hits: int, role: Role, request_id: str, sp
         window = spans.of(limit).window
         return Draw(counting.stem, op, hits, terms, role, request_id, window.start, window.end, is_per_second)
     return Draw(counting.stem, op, hits, terms, role, request_id, is_per_second=is_per_second)
+
+
+def looked(plan: Plan, hits: int, standings: Sequence[Standing]) -> Sequence[Standing]:
+    """Return how counters that were only looked at stand to hits that would be spent."""
+    costs = [(counting.terms, step.cost(hits)) for step in plan.steps for counting in step.countings]
+    return [
+        standing._replace(is_over=standing.is_over or standing.after + standing.held + cost > terms.capacity)
+        for (terms, cost), standing in zip(costs, standings, strict=True)
+    ]
 
 
 def status(step: Step, draws: Sequence[Draw], standings: Sequence[Standing], stats: RuleStats, spans: Spans) -> Status:

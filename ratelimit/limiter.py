@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 from ratelimit import drawing, folding
 from ratelimit.accounting import Stats, account, account_local, account_refund
-from ratelimit.draw import ID_CHARACTERS_MAX, Op, Standing
+from ratelimit.draw import ID_CHARACTERS_MAX, Draw, Standings
+from ratelimit.drawing import Wish
 from ratelimit.errors import StoreError
 from ratelimit.limits import Unit, Windows
 from ratelimit.local_cache import LocalCache
@@ -39,7 +40,7 @@ class Ask:
     deadline: float
     request_id: str = ""
     """Empty where the request carries none."""
-    want: Op | None = None
+    wish: Wish | None = None
     """What the caller wants, where it can say so; None: what Envoy's protocol hints at (`ratelimit.drawing`)."""
 
 
@@ -85,7 +86,7 @@ class Limiter:
         now = self._clock.wall()
         spans = Spans(self._windows, now, self._jitter_seconds)
         drafts = [
-            self._draft(ask, now, spans) if ask.plan.is_plain and ask.want is None else _own(ask, modes, spans)
+            self._draft(ask, now, spans) if ask.plan.is_plain and ask.wish is None else _own(ask, modes, spans)
             for ask in asks
         ]
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
@@ -156,7 +157,13 @@ class Limiter:
             answer = next(answers)
             if isinstance(answer, StoreError):
                 return answer
-            self._stand(draft, draft.admission, answer, spans)
+            answer = self._stand(draft, draft.admission, answer, spans)
+            return self._verdict(draft, modes, draft.admission.draws, answer)
+        return self._verdict(draft, modes)
+
+    def _verdict(
+        self, draft: Draft, modes: ModeSettings, draws: Sequence[Draw] = (), standings: Standings = ()
+    ) -> Verdict:
         plan, statuses = draft.ask.plan, draft.statuses
         wants_headers = modes.limit_response_headers_enabled or modes.limit_request_headers_enabled
         return Verdict(
@@ -164,11 +171,16 @@ class Limiter:
             statuses,
             folding.tightest(statuses) if wants_headers else None,
             folding.metadata(plan, statuses) if modes.response_dynamic_metadata else None,
+            draws,
+            standings,
         )
 
-    def _stand(self, draft: Draft, wanted: Admission, standings: Sequence[Standing], spans: Spans) -> None:
+    def _stand(self, draft: Draft, wanted: Admission, standings: Standings, spans: Spans) -> Standings:
         """Turn how the counters of our own modes stand into statuses and statistics."""
-        start = 0
+        start, ask = 0, draft.ask
+        spans = _spans_of(ask, spans)
+        if ask.wish is not None and ask.wish.is_look:
+            standings = drawing.looked(ask.plan, ask.hits, standings)
         for position, step in enumerate(draft.ask.plan.steps):
             if step.countings:
                 end = start + len(step.countings)
@@ -176,6 +188,7 @@ class Limiter:
                     step, wanted.draws[start:end], standings[start:end], self._stats[step.stats_key], spans
                 )
                 start = end
+        return standings
 
     def _settle(self, draft: Draft, ledger: Ledger, counts: Sequence[Count], spans: Spans) -> None:
         """Turn what the counters held into statuses and statistics."""
@@ -201,10 +214,16 @@ class Limiter:
                 self._local_cache.remember(charge.key, spans[limit.unit].window.end)
 
 
+def _spans_of(ask: Ask, spans: Spans) -> Spans:
+    """Return the windows that a request is charged in."""
+    admitted_at = ask.wish.admitted_at if ask.wish is not None else 0.0
+    return spans.before(admitted_at) if admitted_at else spans
+
+
 def _own(ask: Ask, modes: ModeSettings, spans: Spans) -> Draft:
     """Draft a request of which some rule has modes of our own."""
     statuses = [NO_LIMIT if step.rule is None else UNLIMITED for step in ask.plan.steps]
     wanted = drawing.admission(
-        ask.plan, ask.hits, ask.request_id[:ID_CHARACTERS_MAX], ask.deadline, ask.want, modes, spans
+        ask.plan, ask.hits, ask.request_id[:ID_CHARACTERS_MAX], ask.deadline, ask.wish, modes, _spans_of(ask, spans)
     )
     return Draft(ask, statuses, admission=wanted if wanted.draws else None)

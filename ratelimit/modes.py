@@ -72,7 +72,7 @@ class Modes:
     remember_ms: int = 0
     """How long a request id is remembered, so that a repeated charge counts once."""
     weights: Mapping[str, Fraction] = field(default_factory=dict, hash=False)
-    """By kind of token; a kind that is not named weighs 1."""
+    """By kind of token. A kind that is not named weighs as what it is a part of (`PART_OF`), or else 1."""
     denied: Denied | None = None
     soft: Soft | None = None
 
@@ -89,7 +89,12 @@ class Modes:
     def cost(self, hits: int, kind: str) -> int:
         """Return hits after weighting, rounded up."""
         weight = self.weights.get(kind)
+        if weight is None and kind in PART_OF:
+            weight = self.weights.get(PART_OF[kind])
         return hits if weight is None else min(ceil(hits * weight), HITS_MAX)
 
+
+# What a kind without a weight of its own weighs as: it is priced as what providers report it to be a part of.
+PART_OF = {"cached_input": "input", "reasoning": "output"}
 
 REFERENCE_MODES = Modes()

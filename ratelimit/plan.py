@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Descriptor, Entry, Phase, Request
-from ratelimit.draw import Algorithm, Terms
+from ratelimit.draw import MEMORY_LIVES, Algorithm, Terms
 from ratelimit.limits import Limit
-from ratelimit.modes import Modes
+from ratelimit.modes import Modes, Reserve
 from ratelimit.rules import Domain, Match, Rule, RuleSet
 from ratelimit.specs import Where
 from ratelimit.store import COUNT_MAX
@@ -98,15 +98,17 @@ class Planner:
         domain = rules.domains.get(request.domain)
         if domain is None:
             return Plan(request, (NO_RULE,) * len(request.descriptors), is_known_domain=False)
-        steps = without_replaced([self._step(domain, descriptor) for descriptor in request.descriptors])
+        steps = without_replaced(
+            [self._step(domain, descriptor, is_explicit=is_explicit) for descriptor in request.descriptors]
+        )
         is_plain = not is_explicit and all(
             step.rule is None or step.rule.limit is None or not step.countings for step in steps
         )
         if not is_plain:
-            steps = tuple(self._joining(step) for step in steps)
+            steps = tuple(self._joining(step, is_explicit=is_explicit) for step in steps)
         return Plan(request, steps, is_plain=is_plain, is_kept=any(map(_keeps, steps)))
 
-    def _step(self, domain: Domain, descriptor: Descriptor) -> Step:
+    def _step(self, domain: Domain, descriptor: Descriptor, *, is_explicit: bool) -> Step:
         if descriptor.override is not None:
             return self._override(domain, descriptor, descriptor.override)
         match = domain.match(descriptor.entries)
@@ -116,25 +118,25 @@ class Planner:
         step = self._counting(match.rule, stem, match.stats_key, descriptor)
         if match.rule.modes.is_counted_plainly and not any(limit.is_own for limit in match.rule.limits):
             return step
-        return replace(step, countings=tuple(self._countings(domain, match, stem)))
+        return replace(step, countings=tuple(self._countings(domain, match, stem, is_explicit=is_explicit)))
 
-    def _countings(self, domain: Domain, match: Match, plain_stem: str) -> Iterator[Counting]:
+    def _countings(self, domain: Domain, match: Match, plain_stem: str, *, is_explicit: bool) -> Iterator[Counting]:
         modes = match.rule.modes
         for limit in match.rule.limits:
             near = near_mark(limit.amount, self._near_ratio)
             if limit.is_own or modes.has_companions:
-                yield Counting(
-                    limit, own_stem(self._key_prefix, domain, match.counted, limit), terms(limit, modes), near
-                )
+                stem, known = own_stem(self._key_prefix, domain, match.counted, limit), terms(limit, modes)
             else:
-                yield Counting(limit, plain_stem, reference_terms(limit, modes), near)
+                stem, known = plain_stem, reference_terms(limit, modes)
+            yield Counting(limit, stem, holding(known) if is_explicit else known, near)
 
-    def _joining(self, step: Step) -> Step:
+    def _joining(self, step: Step, *, is_explicit: bool) -> Step:
         """Have a plain rule be counted with those of our own, of which it is all or nothing."""
         rule = step.rule
         if rule is None or rule.limit is None or step.countings:
             return step
-        counting = Counting(rule.limit, step.stem, reference_terms(rule.limit, rule.modes), step.near_mark)
+        known = reference_terms(rule.limit, rule.modes)
+        counting = Counting(rule.limit, step.stem, holding(known) if is_explicit else known, step.near_mark)
         return replace(step, countings=(counting,))
 
     def _override(self, domain: Domain, descriptor: Descriptor, limit: Limit) -> Step:
@@ -146,6 +148,8 @@ class Planner:
     def _counting(self, rule: Rule, stem: str, stats_key: str, descriptor: Descriptor) -> Step:
         near = near_mark(rule.limit.amount, self._near_ratio) if rule.limit else 0
         hits = None if descriptor.hits is None else _weighed(rule, descriptor.hits, descriptor.kind)
+        if descriptor.kinds:
+            hits = min(COUNT_MAX, (hits or 0) + sum(_weighed(rule, count, kind) for kind, count in descriptor.kinds))
         return Step(
             rule,
             stem,
@@ -183,6 +187,22 @@ def terms(limit: Limit, modes: Modes) -> Terms:
 def reference_terms(limit: Limit, modes: Modes) -> Terms:
     """Return how a counter of the reference is asked, where the request is more than its way of asking."""
     return Terms(Algorithm.REFERENCE, limit.amount, 0, limit.amount, modes.is_exhausted)
+
+
+def holding(known: Terms) -> Terms:
+    """Return the terms for a caller that says what it wants: any counter holds, and remembers ids as long as holds.
+
+    A rule without `reserve` holds by the defaults of `Reserve`. What the unmodified Envoy asks of it does not look at
+    holds: only a rule that says `reserve` is held to spent + held by all its callers.
+    """
+    reserve = Reserve()
+    hold_ms = known.hold_ms or reserve.ttl_ms
+    return replace(
+        known,
+        hold_ms=hold_ms,
+        hold_max=known.hold_max or reserve.hold_max(known.capacity),
+        remember_ms=max(known.remember_ms, hold_ms * MEMORY_LIVES),
+    )
 
 
 # Version of the names below: other versions count elsewhere.

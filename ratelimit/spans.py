@@ -22,20 +22,27 @@ class Span:
 class Spans(dict[object, Span]):
     """By unit, or by windowing for windows of our own; what is missing is worked out."""
 
-    def __init__(self, windows: Windows, now: float, jitter_seconds: int) -> None:
+    def __init__(self, windows: Windows, now: float, jitter_seconds: int, *, at: float = 0.0) -> None:
         super().__init__()
         self.now = now
+        self._at = at or now
+        """The moment whose windows these are; their resets are seen from now."""
         self._windows = windows
         self._jitter_seconds = jitter_seconds
 
     def __missing__(self, key: Unit | Windowing) -> Span:
-        """Work out the window around this moment."""
-        window = self._windows.at(key, self.now) if isinstance(key, Unit) else key.at(self.now)
+        """Work out the window."""
+        window = self._windows.at(key, self._at) if isinstance(key, Unit) else key.at(self._at)
         # One draw for a batch: counters born in it need not differ among themselves.
         jitter = int(random.random() * self._jitter_seconds)  # noqa: S311 - spreads expiry, guards nothing
-        span = Span(window, str(window.start), window.end - int(self.now), window.end - window.start + jitter)
+        reset = max(0, window.end - int(self.now))
+        span = Span(window, str(window.start), reset, window.end - window.start + jitter)
         self[key] = span
         return span
+
+    def before(self, at: float) -> Spans:
+        """Return the windows of another moment, seen from now."""
+        return Spans(self._windows, self.now, self._jitter_seconds, at=at)
 
     def of(self, limit: Limit) -> Span:
         """Return the window of a limit."""

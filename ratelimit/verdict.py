@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ratelimit.draw import Draw, Standings
 from ratelimit.limits import Limit
 from ratelimit.specs import JsonValue
 
@@ -35,6 +36,9 @@ class Verdict:
     """The one that limit headers speak of; None where headers are off or nothing has a limit."""
     metadata: Mapping[str, JsonValue] | None = None
     """None: dynamic metadata is off."""
+    draws: Sequence[Draw] = ()
+    """What was wanted of counters of our own modes, and how each stood after it; by descriptor and limit."""
+    standings: Standings = ()
 
 
 NO_LIMIT = Status(is_over=False)

@@ -107,7 +107,14 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
         numbers.append(-len(draws) if share.admission.is_kept else len(draws))
         for draw in draws:
             keys.append(draw.stem)
-            numbers += (_terms(draw.terms), draw.life_ms * 64 + draw.op * 4 + draw.role, draw.hits, draw.id, draw.start, draw.end)
+            numbers += (
+                _terms(draw.terms),
+                draw.life_ms * 64 + draw.op * 4 + draw.role,
+                draw.hits,
+                draw.id,
+                draw.start,
+                draw.end,
+            )
     return Command(("EVALSHA", ADMIT.digest, len(keys), *keys, *numbers), slot, ADMIT)
 
 
