@@ -10,24 +10,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from semcache.scope import Scope
-from serving.identity import has_name
+from serving.rights import CallerName, Identity
 from serving.settings import Seconds
 
 Dimension: TypeAlias = Literal[
     "tenant", "user", "api_schema", "model", "system_prompt", "tools", "response_format", "sampling", "region"
 ]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
-_DIGEST = r"^[0-9a-f]{64}$"
 
 
 class Role(StrEnum):
@@ -42,50 +38,23 @@ class Role(StrEnum):
     """Describe and import; all else too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What was proved about a caller."""
-
-    sans: tuple[str, ...] = ()
-    token: str = field(default="", repr=False)
-
-
 class _Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class CallerRule(_Block):
-    """Who may do what. Exactly one of `san`, `token_sha256` and `anyone`."""
+class CallerRule(CallerName):
+    """Who may do what."""
 
-    san: str = ""
-    """Name in the caller's client certificate: a DNS name, or a URI such as `spiffe://…`."""
-    token_sha256: str = Field(default="", pattern=rf"{_DIGEST}|^$")
-    """SHA-256, in hex, of the bearer token that the caller sends."""
-    anyone: bool = False
-    """Every caller, also one of whom nothing is known."""
     roles: frozenset[Role]
     """`lookup`, `store`, `feedback`, `invalidate`, `export`, `administer`; the last one includes the others."""
     tenants: tuple[str, ...] = ()
     """Tenants that the caller may name; empty: all, and none."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if bool(self.san) + bool(self.token_sha256) + self.anyone != 1:
-            raise ValueError("needs exactly one of san, token_sha256 and anyone")
+    def _some_role(self) -> Self:
         if not self.roles:
             raise ValueError("has no roles")
         return self
-
-    def matches(self, who: Identity) -> bool:
-        """Return whether it speaks of this caller."""
-        if self.anyone:
-            return True
-        if self.token_sha256:
-            digest = hashlib.sha256(who.token.encode()).hexdigest()
-            return bool(who.token) and hmac.compare_digest(digest, self.token_sha256)
-        if "://" in self.san:
-            return self.san in who.sans
-        return has_name(who.sans, self.san)
 
     def allows(self, role: Role, tenant: str | None) -> bool:
         """Return whether it permits this, for any tenant where none is named by the role itself."""

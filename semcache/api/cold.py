@@ -16,12 +16,13 @@ from semcache.cache import Cache
 from semcache.config.source import NamespaceSource
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import StoreError
-from semcache.namespaces import Identity, Namespace, Role
+from semcache.namespaces import Namespace, Role
 from semcache.scope import is_entry_id
 from semcache.store import Selector
 from semcache.tickets import read_lease, read_ticket
 from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
 from serving.clock import Clock
+from serving.rights import Identity
 
 Answering: TypeAlias = Callable[[Call], Awaitable[Message]]
 

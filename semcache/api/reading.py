@@ -7,45 +7,21 @@ import math
 from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.answers import Turn
 from semcache.entry import Completion, Usage
 from semcache.prompt import normalise
 from semcache.scope import Json, Scope, canonical_json
-from serving.calls import Failure, StatusCode
+from serving.refusal import Refused as Refused  # noqa: PLC0414 - part of what this module gives
+from serving.refusal import decode as decode  # noqa: PLC0414 - as well
 
 M = TypeVar("M", bound=Message)
 
 # Precedent: protobuf's own bound on a Duration is 10,000 years.
 _SECONDS_MAX = 100 * 365 * 86_400.0
 _DETAIL_MAX = 100
-
-
-class Refused(Exception):  # noqa: N818 - what it is to its caller: an answer
-    """A call that is answered with a failure."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
-
-    @classmethod
-    def field(cls, name: str, problem: str) -> Refused:
-        """Return the answer to bad input."""
-        return cls(Failure(StatusCode.INVALID_ARGUMENT, f"{name}: {problem}"))
-
-
-def decode(kind: type[M], message: bytes) -> M:
-    """Return a message.
-
-    Raises:
-        Refused: the bytes are none of this kind.
-    """
-    try:
-        return kind.FromString(message)
-    except DecodeError:
-        raise Refused(Failure(StatusCode.INVALID_ARGUMENT, f"not a {kind.DESCRIPTOR.full_name}")) from None
 
 
 def read_scope(namespace: str, scope: wire.Scope) -> Scope:

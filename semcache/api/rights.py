@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from semcache.api.reading import Refused
-from semcache.namespaces import Identity, Namespace, Namespaces, Role
+from semcache.namespaces import Namespace, Namespaces, Role
 from serving.calls import Caller, Failure, StatusCode
+from serving.rights import Identity
 
 
 def find(namespaces: Namespaces, name: str) -> Namespace:

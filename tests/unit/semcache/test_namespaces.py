@@ -5,8 +5,9 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from semcache.namespaces import TARGET_ERROR, CallerRule, Identity, Namespace, Namespaces, Role
+from semcache.namespaces import TARGET_ERROR, CallerRule, Namespace, Namespaces, Role
 from semcache.scope import Scope
+from serving.rights import Identity
 
 OPEN = CallerRule(anyone=True, roles=frozenset({Role.LOOKUP, Role.STORE}))
 TOKEN = "s3cret"
