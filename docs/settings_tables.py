@@ -39,8 +39,9 @@ def variable(group: type[Group], field: str) -> str:
 
 
 def own_fields(group: type[Group]) -> dict[str, FieldInfo]:
-    """Return the fields that a block does not take over from another."""
+    """Return the fields that a block does not take over from another as they are."""
     taken = {name for base in group.__mro__[1:] if base is not group for name in getattr(base, "model_fields", {})}
+    taken -= vars(group).get("__annotations__", {}).keys()
     return {name: info for name, info in group.model_fields.items() if name not in taken}
 
 
@@ -50,12 +51,17 @@ def is_used(info: FieldInfo) -> bool:
 
 
 def table(group: type[Group]) -> str:
-    """Return the block as a table, or as a sentence where it only repeats another under its own prefix."""
+    """Return the block as a table, after a sentence where it repeats another under its own prefix."""
     rows = [row(variable(group, name), info) for name, info in own_fields(group).items() if is_used(info)]
-    if not rows and group.__bases__ != (Group,):
-        prefix, repeated = (each.model_config.get("env_prefix", "") for each in (group, group.__bases__[0]))
-        return f"Every name of `{repeated}…` again as `{prefix}…`, with the same meaning and default."
-    return "\n".join(["| name | takes | default | meaning |", "| --- | --- | --- | --- |", *rows])
+    lines = ["| name | takes | default | meaning |", "| --- | --- | --- | --- |", *rows] if rows else []
+    if group.__bases__ != (Group,):
+        base = group.__bases__[0]
+        prefix, repeated = (each.model_config.get("env_prefix", "") for each in (group, base))
+        named = f"`{repeated}…`" if repeated else f'"{heading(base).splitlines()[0].removeprefix("#### ")}"'
+        but = ", but for:" if rows else "."
+        sentence = f"Every name of {named} again as `{prefix}…`, with the same meaning and default{but}"
+        lines = [sentence, "", *lines] if lines else [sentence]
+    return "\n".join(lines)
 
 
 def row(name: str, info: FieldInfo) -> str:

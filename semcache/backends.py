@@ -12,6 +12,7 @@ from typing import Protocol
 
 from semcache.embedder import Embedder
 from semcache.entry import Embedding
+from semcache.namespaces import Namespace
 from semcache.store import EntryStore
 
 
@@ -65,5 +66,5 @@ class Backend:
 class Backends(Protocol):
     """Who stands behind whom; the answer may change while a model is changed."""
 
-    def of(self, model: str) -> Backend | None:
-        """Return what serves a namespace of this model (`Namespace.model`); None while it cannot be had."""
+    def of(self, namespace: Namespace) -> Backend | None:
+        """Return what answers for a namespace now, the same object for the same pair; None while it cannot be had."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from semcache.answers import Answer, Ask, Kept, Lease, Offer, Outcome, Reason
-from semcache.backends import Backends
-from semcache.curating import Curating, Learned, Purge
+from semcache.backends import Backend, Backends
+from semcache.curating import Curating, Judged, Purge
 from semcache.drafts import Draft, draft
 from semcache.entry import EntryId
 from semcache.fills import Fills, IsNear, Other, Wish
@@ -99,7 +99,7 @@ class Cache:
             ).add()
         return kept
 
-    async def judge(self, namespace: Namespace, entry: EntryId, ticket: Ticket | None, *, is_right: bool) -> Learned:
+    async def judge(self, namespace: Namespace, entry: EntryId, ticket: Ticket | None, *, is_right: bool) -> Judged:
         """Take a judgement of an answer.
 
         Raises:
@@ -139,13 +139,15 @@ class Cache:
         return searching
 
     async def _run(self, drafts: Sequence[Draft]) -> None:
-        groups: dict[str, list[Draft]] = {}
-        for each in drafts:
-            groups.setdefault(each.ask.namespace.model, []).append(each)
         last = max(each.ask.deadline for each in drafts)
         try:
             async with asyncio.timeout(max(0.0, last - self._clock.steady())):
-                await asyncio.gather(*(self._search_model(model, group, last) for model, group in groups.items()))
+                await asyncio.gather(
+                    *(
+                        self._search.run(backend, group, self._clock.wall(), last)
+                        for backend, group in self._by_backend(drafts).items()
+                    )
+                )
         except TimeoutError:
             self._late.add()
         except Exception:  # whatever it is, callers can fetch for themselves; what they asked is in no log
@@ -154,13 +156,15 @@ class Cache:
         # Not within the timeout: a lease that was granted and not heard of would keep others waiting.
         await asyncio.gather(*(self._take_lease(each) for each in drafts if _may_fetch(each)))
 
-    async def _search_model(self, model: str, drafts: Sequence[Draft], deadline: float) -> None:
-        backend = self._backends.of(model)
-        if backend is None:
-            for each in drafts:
+    def _by_backend(self, drafts: Sequence[Draft]) -> Mapping[Backend, Sequence[Draft]]:
+        groups: dict[Backend, list[Draft]] = {}
+        for each in drafts:
+            each.backend = self._backends.of(each.ask.namespace)
+            if each.backend is None:
                 each.settle(Outcome.BYPASS, Reason.STORE_AWAY, "exact")
-            return
-        await self._search.run(backend, drafts, self._clock.wall(), deadline)
+            else:
+                groups.setdefault(each.backend, []).append(each)
+        return groups
 
     async def _take_lease(self, each: Draft) -> None:
         ask = each.ask
@@ -177,7 +181,7 @@ class Cache:
             each.awaited = awaited if waits else None
 
     def _is_near(self, each: Draft) -> IsNear:
-        ask, backend = each.ask, self._backends.of(each.ask.namespace.model)
+        ask, backend = each.ask, each.backend
 
         def is_near(other: Other) -> bool:
             if backend is None or (ask.namespace.history == "similar" and other.history != ask.turn.history):
@@ -245,10 +249,8 @@ class Cache:
         answer, namespace = each.answer, each.ask.namespace
         self.tally(namespace).count_answer(answer)
         self._count(namespace, each)
-        if answer.entry is not None:
-            backend = self._backends.of(namespace.model)
-            if backend is not None:
-                self.upkeep.note(backend.store, answer.entry.id, self._clock.wall())
+        if answer.entry is not None and each.backend is not None:
+            self.upkeep.note(each.backend.store, answer.entry.id, self._clock.wall())
         return answer
 
     def _count(self, namespace: Namespace, each: Draft) -> None:

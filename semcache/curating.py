@@ -25,7 +25,7 @@ _PIECE_ENTRIES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class Judged:
     """What became of a judgement."""
 
     is_quarantined: bool
@@ -106,7 +106,7 @@ class Curating:
 
     async def judge(
         self, namespace: Namespace, entry: EntryId, ticket: Ticket | None, *, is_right: bool, now: float
-    ) -> Learned:
+    ) -> Judged:
         """Write a judgement down, and learn from it.
 
         Raises:
@@ -116,14 +116,14 @@ class Curating:
         for store in await self._all_stores():
             written = await self._upkeep.judge(store, namespace.name, entry, is_right=is_right)
             found = found or written
-        backend_now = self._backends.of(namespace.model)
+        backend_now = self._backends.of(namespace)
         is_learned = (
             ticket is not None
             and ticket.entry == entry
             and backend_now is not None
             and self._judges.learn(namespace, backend_now.model, ticket, is_right=is_right, now=now)
         )
-        return Learned(found is not None and not is_right, is_learned)
+        return Judged(found is not None and not is_right, is_learned)
 
     async def describe(self, namespace: Namespace, tally: Tally) -> NamespaceState:
         """Return how a namespace does.
@@ -131,7 +131,7 @@ class Curating:
         Raises:
             StoreError: its entries cannot be counted.
         """
-        backend = self._backends.of(namespace.model)
+        backend = self._backends.of(namespace)
         if backend is None:
             raise StoreUnavailable("the model of the namespace is not loaded")
         (epoch,) = await self._stores.epochs([namespace.name])

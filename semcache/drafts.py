@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from semcache.answers import Answer, Ask, Offer, Outcome, Reason
-from semcache.backends import Vector
+from semcache.backends import Backend, Vector
 from semcache.deixis import is_deictic
 from semcache.entry import Entry, EntryId, ScopeId
 from semcache.judging import Judgement
@@ -28,6 +28,8 @@ class Draft:
     is_answered: bool = False
     """Whether the caller has his answer, or has gone: nothing may be taken for him any more."""
     epoch: int = 0
+    backend: Backend | None = None
+    """Model and store that answer for it."""
     vector: Vector | None = None
     judgement: Judgement | None = None
     explores: bool = True

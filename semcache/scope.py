@@ -34,6 +34,8 @@ _ENTRIES = uuid.UUID("5c1d3b52-0f2f-4f0e-9a51-6f3c9c0a7d11")
 # Doubles are exact up to here, so 1e3 and 1000 are one number below it.
 _EXACT_MAX = 2**53
 _DEPTH_MAX = 64
+# Of a fingerprint: 128 bits.
+_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,17 @@ class Scope:
         text = canonical_json(
             {"version": VERSION, **{key: value for key, value in values.items() if value is not None}}
         )
-        return ScopeId(hashlib.sha256(text.encode()).hexdigest()[:32])
+        return ScopeId(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS])
 
 
 def entry_id(scope: ScopeId, prompt: str) -> EntryId:
     """Return the id of a normalised prompt within a scope; the same in every process."""
     return EntryId(str(uuid.uuid5(_ENTRIES, f"{scope}\n{prompt}")))
+
+
+def is_scope_id(text: str) -> bool:
+    """Return whether a text is a fingerprint as `Scope.id` spells it."""
+    return len(text) == _DIGITS and not set(text) - set("0123456789abcdef")
 
 
 def is_entry_id(text: str) -> bool:

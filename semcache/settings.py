@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from serving.settings import Group, Seconds
+from serving.settings import (
+    Group,
+    GrpcSettings,
+    LifecycleSettings,
+    LogSettings,
+    RedisSettings,
+    Seconds,
+    StatsSettings,
+    read,
+)
+
+
+class SemcacheGrpcSettings(GrpcSettings):
+    """The gRPC listener of the cache."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_")
+
+    grpc_port: int = 8082
+    """Port that gRPC listens on; 0 picks a free one."""
+
+
+class SemcacheHttpSettings(Group):
+    """The HTTP listener of the cache: /healthcheck and /metrics."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_")
+
+    host: str = "0.0.0.0"  # noqa: S104 - as the rate limit service's
+    """Its address."""
+    port: int = 8083
+    """Its port; 0 picks a free one."""
+
+
+class SemcacheRedisSettings(RedisSettings):
+    """The Redis that holds fill leases, where several replicas share a store. No URL: leases are in memory."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_REDIS_")
+
+    url: SecretStr = SecretStr("")
+    """As REDIS_URL. Empty: fill leases are in memory, and two replicas may fetch the same at once."""
 
 
 class EmbedderSettings(Group):
@@ -132,6 +171,11 @@ class CacheSettings(Group):
     """Entries whose uses may wait to be written down; further ones are not counted."""
     judged_max: int = Field(default=65_536, ge=1)
     """Lookups that feedback was given on are remembered, so that none counts twice."""
+    state_file: str = ""
+    """File that keeps what was learned from feedback; empty: `gates.json` in SEMCACHE_EDGE_FOLDER. It holds scores and
+    judgements, and no text."""
+    state_interval: Seconds = Field(default=30.0, gt=0)
+    """How often it is written: a crash forgets the judgements since, and no more."""
     prompts_remembered: int = Field(default=4_096, ge=0)
     """Prompts whose embedding is remembered, so that what was looked up is not embedded again when it is stored; 1.5 kB
     each."""
@@ -187,3 +231,47 @@ class MigrationSettings(Group):
     """Time before the next attempt where a store or the model failed."""
     keep: Seconds = 3600.0
     """How long the old model's entries are kept up to date after the move, for a roll back at once; then they go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them, read once."""
+
+    grpc: SemcacheGrpcSettings
+    http: SemcacheHttpSettings
+    lifecycle: LifecycleSettings
+    log: LogSettings
+    stats: StatsSettings
+    redis: SemcacheRedisSettings
+    embedder: EmbedderSettings
+    edge: EdgeSettings
+    qdrant: QdrantSettings
+    lease: LeaseSettings
+    cache: CacheSettings
+    namespaces: NamespaceSettings
+    sweeper: SweeperSettings
+    migration: MigrationSettings
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: a variable cannot be used; it is named.
+    """
+    return Settings(
+        grpc=read(SemcacheGrpcSettings),
+        http=read(SemcacheHttpSettings),
+        lifecycle=read(LifecycleSettings),
+        log=read(LogSettings),
+        stats=read(StatsSettings),
+        redis=read(SemcacheRedisSettings),
+        embedder=read(EmbedderSettings),
+        edge=read(EdgeSettings),
+        qdrant=read(QdrantSettings),
+        lease=read(LeaseSettings),
+        cache=read(CacheSettings),
+        namespaces=read(NamespaceSettings),
+        sweeper=read(SweeperSettings),
+        migration=read(MigrationSettings),
+    )

@@ -60,7 +60,7 @@ class Storing:
                 if refusal is not Refusal.NONE:
                     each.refuse(refusal, detail)
             await self._date(_open(drafts))
-            for backend, group in self._by_backend(_open(drafts)):
+            for backend, group in self._by_backend(_open(drafts)).items():
                 await self._keep(backend, group, now)
         finally:
             await self._fills.release_all([offer.lease_id for offer in offers])
@@ -80,19 +80,15 @@ class Storing:
             if _asked_in(each, each.epoch) != each.epoch:
                 each.refuse(Refusal.INVALIDATED)
 
-    def _by_backend(self, drafts: Sequence[_Draft]) -> Sequence[tuple[Backend, Sequence[_Draft]]]:
-        groups: dict[str, list[_Draft]] = {}
+    def _by_backend(self, drafts: Sequence[_Draft]) -> Mapping[Backend, Sequence[_Draft]]:
+        groups: dict[Backend, list[_Draft]] = {}
         for each in drafts:
-            groups.setdefault(each.offer.namespace.model, []).append(each)
-        found = []
-        for model, group in groups.items():
-            backend = self._backends.of(model)
-            if backend is not None:
-                found.append((backend, group))
-                continue
-            for each in group:
+            backend = self._backends.of(each.offer.namespace)
+            if backend is None:
                 each.refuse(Refusal.EMBEDDER, "the model is not loaded")
-        return found
+            else:
+                groups.setdefault(backend, []).append(each)
+        return groups
 
     async def _keep(self, backend: Backend, drafts: Sequence[_Draft], now: float) -> None:
         try:

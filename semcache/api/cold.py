@@ -17,7 +17,7 @@ from semcache.config.source import NamespaceSource
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import StoreError
 from semcache.namespaces import Namespace, Role
-from semcache.scope import is_entry_id
+from semcache.scope import is_entry_id, is_scope_id
 from semcache.store import Selector
 from semcache.tickets import read_lease, read_ticket
 from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
@@ -25,8 +25,6 @@ from serving.clock import Clock
 from serving.rights import Identity
 
 Answering: TypeAlias = Callable[[Call], Awaitable[Message]]
-
-SCOPE_DIGITS = 32
 
 
 class Cold:
@@ -137,10 +135,9 @@ def _selector(namespace: Namespace, request: wire.InvalidateRequest) -> tuple[Se
             scope = read_scope(name, request.scope)
             return Selector(namespace=name, scope=scope.id), scope.tenant
         case "scope_id":
-            scope_id = request.scope_id
-            if len(scope_id) != SCOPE_DIGITS or not set(scope_id) <= set("0123456789abcdef"):
-                raise Refused.field("scope_id", f"not {SCOPE_DIGITS} hexadecimal digits")
-            return Selector(namespace=name, scope=ScopeId(scope_id)), None
+            if not is_scope_id(request.scope_id):
+                raise Refused.field("scope_id", "not the fingerprint of a scope")
+            return Selector(namespace=name, scope=ScopeId(request.scope_id)), None
         case "tenant" if request.tenant:
             return Selector(namespace=name, tenant=request.tenant), request.tenant
         case "tag" | "tenant" as field:

@@ -5,6 +5,7 @@ One file: it is one contract, and every kind of store runs all of it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -354,6 +355,12 @@ async def test_models_do_not_see_each_other(stores: EntryStores) -> None:
     assert (await first.count(Selector()), await second.count(Selector())) == (1, 0)
     assert (first.identity, second.identity) == (small, other)
     assert await stores.models() == {small.slug: small, other.slug: other}
+
+
+async def test_opening_at_once_is_one_store(stores: EntryStores) -> None:
+    first, second = await asyncio.gather(stores.open(MODEL), stores.open(MODEL))
+
+    assert first is second
 
 
 async def test_opening_twice_is_one_store(stores: EntryStores) -> None:

@@ -52,8 +52,8 @@ class OneBackend:
 
     backend: Backend | None
 
-    def of(self, model: str) -> Backend | None:
-        del model
+    def of(self, namespace: Namespace) -> Backend | None:
+        del namespace
         return self.backend
 
 

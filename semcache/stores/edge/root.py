@@ -9,6 +9,7 @@ folder/                0700
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -22,8 +23,8 @@ from typing import Any
 from semcache.embedder import ModelIdentity
 from semcache.errors import StoreRefused, StoreUnavailable
 from semcache.settings import EdgeSettings
-from semcache.stores.edge.shard import replace_file
 from semcache.stores.edge.store import EdgeStore
+from serving.files import replace_file
 
 _IDENTITY = "identity.json"
 
@@ -38,6 +39,7 @@ class EdgeStores:
         self._aliases: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
         self._lock = -1
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         """Take the folder.
@@ -61,14 +63,16 @@ class EdgeStores:
 
     async def open(self, identity: ModelIdentity) -> EdgeStore:
         """Open or make the store of a model."""
-        if identity.slug not in self._stores:
-            folder = self._folder / "models" / identity.slug
-            folder.mkdir(mode=0o700, exist_ok=True)
-            replace_file(folder / _IDENTITY, json.dumps(asdict(identity)))
-            store = EdgeStore(folder, identity, self._settings)
-            await store.shard.start()
-            self._stores[identity.slug] = store
-        return self._stores[identity.slug]
+        # One at a time: a second engine on the folder would wait for the first one's lock until it gives up.
+        async with self._opening:
+            if identity.slug not in self._stores:
+                folder = self._folder / "models" / identity.slug
+                folder.mkdir(mode=0o700, exist_ok=True)
+                replace_file(folder / _IDENTITY, json.dumps(asdict(identity)))
+                store = EdgeStore(folder, identity, self._settings)
+                await store.shard.start()
+                self._stores[identity.slug] = store
+            return self._stores[identity.slug]
 
     async def models(self) -> Mapping[str, ModelIdentity]:
         """Return the models that have a folder."""

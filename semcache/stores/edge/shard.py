@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 from semcache.errors import StoreError, StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.process import EngineProcess
+from serving.files import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -240,20 +240,3 @@ class Shard:
             if any(path.stem != "1" for path in self._folder.glob("[0-9]*")):
                 raise StoreUnavailable(f"{pointer} is missing") from None
             return 1
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Have a file hold `text`: all of it or what it held before, whatever happens; readable by its owner only."""
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, text.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fresh.replace(path)
-    # The rename has happened: what follows only decides whether a power cut can undo it.
-    folder = os.open(path.parent, os.O_RDONLY)
-    with contextlib.suppress(OSError):
-        os.fsync(folder)
-    os.close(folder)

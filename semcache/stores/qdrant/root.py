@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import uuid
@@ -40,6 +41,7 @@ class QdrantStores:
         self._aliases = f"{settings.collection_prefix}alias_"
         self._epochs = f"{settings.collection_prefix}epochs"
         self._stores: dict[str, QdrantStore] = {}
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect, and make the collection of epochs if there is none.
@@ -53,13 +55,14 @@ class QdrantStores:
     async def open(self, identity: ModelIdentity) -> QdrantStore:
         """Open or make the collection of a model."""
         slug = identity.slug
-        if slug not in self._stores:
-            name = self._models + slug
-            await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
-            await self._note(_model_id(slug), {"model": asdict(identity)})
-            page_max = self._settings.query_entries_max
-            self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)
-        return self._stores[slug]
+        async with self._opening:
+            if slug not in self._stores:
+                name = self._models + slug
+                await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
+                await self._note(_model_id(slug), {"model": asdict(identity)})
+                page_max = self._settings.query_entries_max
+                self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)
+            return self._stores[slug]
 
     async def models(self) -> Mapping[str, ModelIdentity]:
         """Return the models that have a collection."""

@@ -1,0 +1,259 @@
+"""The semantic cache, put together: the only place that picks implementations.
+
+settings ──▶ logs, metrics ──▶ namespaces ──▶ store ──▶ models ──▶ cache ──▶ HTTP ──▶ gRPC     stopping goes the other way
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from protos.semcache.v1 import semcache_pb2
+from semcache import settings as service_settings
+from semcache.api.cold import Cold
+from semcache.api.hot import Hot
+from semcache.api.streams import Streams
+from semcache.cache import Cache
+from semcache.calibration import Gate
+from semcache.config.source import NamespaceSource
+from semcache.embedder import Embedder
+from semcache.errors import SemcacheError
+from semcache.judging import Judges
+from semcache.learned import Learned
+from semcache.lease import Leases
+from semcache.leases.memory import MemoryLeases
+from semcache.leases.redis import RedisLeases
+from semcache.migration.lineage import Lineage
+from semcache.models import Find, Models
+from semcache.settings import Settings
+from semcache.store import EntryStores
+from semcache.stores.edge.root import EdgeStores
+from semcache.sweeper import Sweeper
+from semcache.transfer import Transfer
+from semcache.verifier import fitted
+from serving import collector
+from serving.calls import Method
+from serving.clock import Clock, SystemClock
+from serving.grpc_handlers import Paths
+from serving.health import Health
+from serving.health_page import health_page
+from serving.health_service import health_handler
+from serving.http import HttpServer
+from serving.lifecycle import Lifecycle, Part
+from serving.logs import configure
+from serving.metrics import Registry
+from serving.redis_client import RedisClient
+from serving.reflection import reflection_handler
+from serving.settings import SettingsError
+from serving.sinks import Telemetry
+from serving.transport import Transport, make_transport
+
+SERVICE = semcache_pb2.DESCRIPTOR.services_by_name["SemanticCacheService"]
+NAME = SERVICE.full_name
+STATE_FILE = "gates.json"
+
+_HTTP_BODY_BYTES_MAX = 1_024
+
+
+class Service:
+    """Everything of one process, made from its settings."""
+
+    def __init__(self, settings: Settings, clock: Clock, registry: Registry | None = None) -> None:
+        """Put it together; with a `registry`, its metrics are sent by whoever brings that."""
+        self.settings = settings
+        self.clock = clock
+        self.registry = registry or Registry()
+        self.health = Health()
+        self.telemetry = Telemetry(settings.stats, self.registry)
+        self._sends_metrics = registry is None
+        self.source = NamespaceSource(settings.namespaces, self.registry)
+        self.stores = make_stores(settings)
+        self.leases = make_leases(settings, self.registry, clock)
+        shipped = fitted.load()
+        self.judges = Judges(
+            shipped.verifier,
+            lambda bounds, model: Gate(bounds, shipped.curve, f"{shipped.scale} {model}"),
+            judged_max=settings.cache.judged_max,
+        )
+        remembered = settings.cache.prompts_remembered
+        self.models = Models(
+            self._make_embedder, self._find_embedder, self._make_lineage, lambda: self.source.current, remembered
+        )
+        self.source.subscribe(self.models.follow)
+        self.sweeper = Sweeper(self.stores, self._capacities, settings.sweeper, clock, self.registry)
+        self.cache = Cache(
+            self.stores,
+            self.models,
+            self.leases,
+            self.judges,
+            self.sweeper.purge,
+            settings.cache,
+            clock,
+            self.registry,
+        )
+        self.grpc = self._grpc()
+
+    def parts(self) -> Sequence[Part]:
+        """List what runs, in the order of starting."""
+        settings = self.settings
+        state = Path(settings.cache.state_file or Path(settings.edge.folder) / STATE_FILE)
+        pages = {"/healthcheck": health_page(self.health), "/metrics": self._metrics}
+        return [
+            *([self.telemetry] if self._sends_metrics else []),
+            HttpServer(settings.http.host, settings.http.port, pages, _HTTP_BODY_BYTES_MAX),
+            # Before the models: their first set says which are needed.
+            self.source,
+            self.stores,
+            Learned(self.judges, state, settings.cache.state_interval),
+            self.models,
+            self.leases,
+            self.sweeper,
+            Ready(self.cache, self.health),
+            self.grpc,
+        ]
+
+    def _grpc(self) -> Transport:
+        hot = Hot(self.cache, self.source, self.settings.cache, self.clock, self.registry)
+        cold = Cold(self.cache, self.source, self.clock)
+        streams = Streams(Transfer(self.stores, self.models), self.source, self.clock)
+        unary = {"Lookup": hot.lookup, "Store": hot.store, **cold.handlers()}
+        return make_transport(
+            self.settings.grpc,
+            [Method(f"/{NAME}/{name}", handler) for name, handler in unary.items()],
+            self.clock,
+            self.registry,
+            handlers=[
+                Paths({f"/{NAME}/{name}": method for name, method in streams.methods().items()}),
+                health_handler(self.health, NAME, watches_max=self.settings.grpc.grpc_health_watches_max),
+                reflection_handler({NAME: SERVICE}),
+            ],
+            grace_seconds=self.settings.lifecycle.drain_grace,
+        )
+
+    def _capacities(self) -> dict[str, int]:
+        return {each.name: each.entries_max for each in self.source.current.members}
+
+    async def _make_embedder(self, model: str) -> Embedder:
+        embedder = await asyncio.to_thread(make_embedder, self.settings, model, self.clock)
+        await embedder.start()
+        return embedder
+
+    async def _find_embedder(self, slug: str) -> Embedder | None:
+        from semcache.embedders import model_folder  # noqa: PLC0415 - with ONNX Runtime, as in make_embedder
+        from semcache.embedders.onnx import OnnxEmbedder  # noqa: PLC0415 - as above
+
+        folder = await asyncio.to_thread(model_folder.find, Path(self.settings.embedder.models_folder), slug)
+        if folder is None:
+            return None
+        embedder = OnnxEmbedder(folder, self.settings.embedder, self.clock)
+        await embedder.start()
+        return embedder
+
+    def _make_lineage(self, namespace: str, find: Find) -> Lineage:
+        return Lineage(namespace, self.stores, find, self.settings.migration, self.clock, self.registry)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body, content_type = await self.telemetry.page.render()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class Ready:
+    """The cache as a part, and as a component of health."""
+
+    def __init__(self, cache: Cache, health: Health) -> None:
+        self._cache = cache
+        self._health = health
+        health.down("semcache")
+
+    async def start(self) -> None:
+        """Begin."""
+        await self._cache.start()
+        self._health.up("semcache")
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await self._cache.stop()
+
+
+class SharedLeases:
+    """Leases in Redis with their connection, as one part."""
+
+    def __init__(self, leases: RedisLeases, client: RedisClient) -> None:
+        self._leases = leases
+        self._client = client
+        self.take, self.wait, self.release = leases.take, leases.wait, leases.release
+
+    async def start(self) -> None:
+        """Connect, and begin to hear of releases."""
+        await self._client.start()
+        await self._leases.start()
+
+    async def stop(self) -> None:
+        """Let waiters go, then the connection."""
+        await self._leases.stop()
+        await self._client.stop()
+
+
+def make_stores(settings: Settings) -> EntryStores:
+    """Return Qdrant where QDRANT_URL names one, or Qdrant Edge."""
+    if not settings.qdrant.url.get_secret_value():
+        return EdgeStores(settings.edge)
+    from semcache.stores.qdrant.root import QdrantStores  # noqa: PLC0415 - half a second to import
+
+    return QdrantStores(settings.qdrant)
+
+
+def make_leases(settings: Settings, registry: Registry, clock: Clock) -> Leases:
+    """Return leases in Redis where SEMCACHE_REDIS_URL names one, or in memory."""
+    if not settings.redis.url.get_secret_value():
+        return MemoryLeases(settings.lease, clock)
+    client = RedisClient(settings.redis, registry, clock, pool="semcache_redis_pool")
+    return SharedLeases(RedisLeases(client, settings.lease, clock), client)
+
+
+def make_embedder(settings: Settings, model: str, clock: Clock) -> Embedder:
+    """Return the embedder of a model; the default one is fetched and exported where it is not there yet.
+
+    Raises:
+        SemcacheError: there is no such model.
+    """
+    chosen = settings.embedder
+    folder = f"{chosen.models_folder}/{model}-{chosen.precision}" if model else chosen.model
+    if chosen.kind == "sentence":
+        from semcache.embedders.sentence import SentenceEmbedder  # noqa: PLC0415 - imports PyTorch, where it is installed
+
+        named = f"{chosen.models_folder}/{model}" if model else chosen.model
+        return SentenceEmbedder(chosen.model_copy(update={"model": named}), clock)
+    from semcache.embedders.onnx import OnnxEmbedder  # noqa: PLC0415 - the other kind does without ONNX Runtime
+    from semcache.export import default  # noqa: PLC0415 - only where a model is exported
+
+    if not folder:
+        folder = f"{default.ensure(Path(chosen.models_folder))}/{default.NAME}-{chosen.precision}"
+    return OnnxEmbedder(Path(folder), chosen, clock)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal."""
+    service = Service(settings, SystemClock())
+    lifecycle = settings.lifecycle
+    await Lifecycle(
+        service.parts(), service.health, delay_seconds=lifecycle.drain_delay, grace_seconds=lifecycle.drain_grace
+    ).run()
+
+
+def main() -> int:
+    """Serve under the environment; return the exit status."""
+    try:
+        settings = service_settings.load()
+        configure(settings.log)
+        collector.settle()
+        uvloop.run(serve(settings))
+    except (SettingsError, SemcacheError, OSError) as error:
+        print(f"semcache: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet
+        return 1
+    return 0

@@ -1,0 +1,9 @@
+"""The cache from Python: `async with CacheClient("localhost:8082", namespace="support") as cache: …`."""
+
+from __future__ import annotations
+
+from semcache.client.connection import CacheClient, Fill
+from semcache.client.openai import cached
+from semcache.client.values import CacheError, Completion, Found, Stored
+
+__all__ = ["CacheClient", "CacheError", "Completion", "Fill", "Found", "Stored", "cached"]
