@@ -11,12 +11,13 @@ import importlib
 import re
 from pathlib import Path
 
+from docs import namespace_table
 from docs.settings_tables import groups, heading, is_used, own_fields, table, variable
 from ratelimit.settings import ABSENT
+from semcache.namespaces import Namespace
 from serving.environment import NOT_USED
 
 HERE = Path(__file__).parent
-OPERATIONS = HERE / "operations.md"
 
 # In the order of the page. A package whose settings are not here is found by tests/house.
 MODULES = {
@@ -53,7 +54,12 @@ def unused() -> str:
     return "\n".join([*sorted(rows + absent), ""])
 
 
-PARTS = {"settings": settings, "unused": unused}
+def namespaces() -> str:
+    """Return the keys of a namespace of the semantic cache."""
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *namespace_table.rows(Namespace), ""])
+
+
+PARTS = {"settings": settings, "unused": unused, "namespaces": namespaces}
 
 
 def fill(text: str) -> str:

@@ -67,7 +67,7 @@ def table(group: type[Group]) -> str:
 def row(name: str, info: FieldInfo) -> str:
     """Return one setting as a row."""
     manual = " ".join((info.description or "").split())
-    return "| " + " | ".join(_cell(text) for text in (f"`{name}`", takes(info), default(info), manual)) + " |"
+    return "| " + " | ".join(cell(text) for text in (f"`{name}`", takes(info), default(info), manual)) + " |"
 
 
 def takes(info: FieldInfo) -> str:
@@ -127,7 +127,8 @@ def _bounds(info: FieldInfo) -> Iterator[str]:
                 yield f", below {bound}"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as it may stand in a cell of a table."""
     # Outside of code Markdown takes `<` for a tag.
     parts = text.split("`")
     parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
