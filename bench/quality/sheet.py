@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.quality.boosting import Labels, Matrix
-from bench.quality.data import Corpus, ordered
-from bench.quality.embedding import Vectors
+from bench.quality.data import Corpus, Pair, ordered
+from bench.quality.embedding import Embed, Vectors
 from bench.quality.neighbours import Neighbours
 from semcache.deixis import is_deictic
 from semcache.verifier.features import Weights, compare
@@ -80,6 +80,16 @@ def near(corpus: Corpus, readings: Sequence[Reading], found: Neighbours, weighed
     different = corpus.known_different()
     is_different = [ordered(x, y) in different for x, y in zip(classes[a].tolist(), classes[b].tolist(), strict=True)]
     return _sheet(readings, weighed, a, b, found.similarities, is_same, is_same | np.array(is_different, np.bool_))
+
+
+def of_pairs(pairs: Sequence[Pair], embed: Embed, weighed: Weights) -> Sheet:
+    """Return the sheet of pairs that are in no corpus."""
+    texts = [text for pair in pairs for text in (pair.a, pair.b)]
+    vectors, readings = embed(texts), read_all(texts)
+    a, b = np.arange(0, len(texts), 2), np.arange(1, len(texts), 2)
+    similarities = np.einsum("ij,ij->i", vectors[a], vectors[b]).astype(np.float64)
+    is_same = np.array([pair.is_same for pair in pairs])
+    return _sheet(readings, weighed, a, b, similarities, is_same, np.ones(len(a), np.bool_))
 
 
 def _sheet(

@@ -13,7 +13,9 @@ MORE = "domain: a\ndescriptors:\n  - key: model\n    rate_limit: { unit: day, re
 BAD = "domain: b\ndescriptors:\n  - key: user\n    rate_limit: { unit: fortnight }\n  - key: ''\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["serve"], ["serve", "ratelimit"], ["check-config"], ["check"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["serve"], ["serve", "ratelimit"], ["check-config"], ["check"], ["calibrate"]]
+)
 def test_every_help_has_examples(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, [*arguments, "--help"])
 
