@@ -77,13 +77,14 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._waiting: deque[_Question] = deque()
         self._transport: asyncio.Transport | None = None
+        self._is_retired = False
         self._hang_up = select.poll()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_open(self) -> bool:
         """Whether it can be written to."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._transport.is_closing() and not self._is_retired
 
     @property
     def in_flight(self) -> int:
@@ -98,7 +99,7 @@ class Link(asyncio.Protocol):
             Shed: too much is under way.
         """
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_retired:
             raise NotSent("the connection was lost")
         if not self._waiting and self._hang_up.poll(0):
             self.abort()
@@ -114,6 +115,12 @@ class Link(asyncio.Protocol):
         """Drop the connection; who waits gets `NoAnswer`."""
         if self._transport is not None:
             self._transport.abort()
+
+    def retire(self) -> None:
+        """Take no more questions, and close when those under way are answered; what comes late says nothing now."""
+        self._is_retired, self._on_late = True, None
+        if not self._waiting:
+            self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -156,3 +163,5 @@ class Link(asyncio.Protocol):
             question.future.set_result(question.replies)
         elif self._on_late is not None:
             self._on_late()
+        if self._is_retired and not self._waiting:
+            self.abort()

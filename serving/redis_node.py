@@ -3,13 +3,15 @@
               send                 lost, refused, no answer (n in a row)
     LINKED ◀───────▶ LINKING ──────────────▶ OPEN: calls fail at once
       ▲                                       │
-      └────── a PING is answered ─────────────┘ every probe interval
+      └────── a probe is answered ────────────┘ every probe interval
 
 1. There is one attempt to connect at a time, whoever needs it, and it outlives who waits for it.
 2. As soon as the link is lost it is mended in the background: the next call finds a link, not an EOF,
    and health learns of an outage without a call.
 3. What counts as failure: no connection, no answer within a call's deadline, and answers of a server
    that is not ready. Any other answer, late ones too, is a success.
+4. A probe is a PING; after a server said that it is not ready, it is a write that changes nothing: a
+   replica and a cluster that is down answer PING, too.
 """
 
 from __future__ import annotations
@@ -33,6 +35,12 @@ AWAY = frozenset({"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY"})
 
 # A probe is answered in a round trip or not at all.
 _PROBE_TIMEOUT_SECONDS = 1.0
+
+_PING = ("PING",)
+_WRITE = ("DEL", "weir:probe")
+
+# Answers to a probe that say no less than its reply: there is somebody, who takes writes or knows who does.
+_ANSWERS = frozenset({"", "NOPERM", "MOVED", "ASK", "TRYAGAIN"})
 
 _ASKING = hiredis.pack_command(("ASKING",))
 
@@ -106,10 +114,13 @@ class Node:
         self._metrics = metrics
         self._breaker = Breaker(bounds.breaker_failures)
         self._link: Link | None = None
+        self._retired: Link | None = None
+        """The link before, where answers still come on it; one, for a second takes its place."""
         self._linking: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._why = "no connection to Redis"
+        self._probe: tuple[str, ...] = _PING
         self.was_reached = False
 
     @property
@@ -146,13 +157,24 @@ class Node:
 
     async def ping(self) -> bool:
         """Ask whether it answers, breaker or not."""
-        command = Command(("PING",))
+        command = Command(self._probe)
         try:
             (command.reply,) = await self._ask([command], self._clock.steady() + self._probe_timeout)
         except RedisFault:
             return False
         self._judge([command])
-        return code(command.reply) in {"", "NOPERM"}
+        return code(command.reply) in _ANSWERS
+
+    def _retire(self) -> None:
+        """Ask elsewhere from now on, and let what is under way be answered here."""
+        link = self._link
+        if link is not None:
+            self._metrics.closed_here.add()
+            if self._retired is not None:
+                self._retired.abort()
+            self._link, self._retired = None, link
+            link.retire()
+            self._mend()
 
     def drop(self) -> None:
         """Let the connection go: another server may stand behind the address now."""
@@ -167,10 +189,10 @@ class Node:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        link = self._link
-        self.drop()
-        if link is not None:
-            await link.lost
+        for link in (self._link, self._retired):
+            if link is not None:
+                link.abort()
+                await link.lost
 
     @property
     def _probe_timeout(self) -> float:
@@ -229,15 +251,17 @@ class Node:
     def _judge(self, commands: Sequence[Command]) -> None:
         codes = {code(command.reply) for command in commands}
         if codes & AWAY:
+            self._probe = _WRITE
             self._fail("not_ready", next(str(command.reply) for command in commands if code(command.reply) in AWAY))
         else:
             self._succeed()
         if "READONLY" in codes:
-            self.drop()
+            self._retire()
 
     def _succeed(self) -> None:
         if self._breaker.is_open:
             _log.warning("Redis answers again")
+        self._probe = _PING
         self._breaker.succeed()
 
     def _fail(self, kind: str, why: str) -> None:
@@ -249,8 +273,12 @@ class Node:
             return
         if not was_open:
             _log.warning("%s: calls fail at once until Redis answers", why)
-        # What is under way on it would be answered too late, and what comes next must not stand behind it.
-        self.drop()
+        if kind == "not_ready":
+            # It answers, and its no is worth more than not to know.
+            self._retire()
+        else:
+            # What is under way on it would be answered too late, and what comes next must not stand behind it.
+            self.drop()
         self._mend()
 
     def _mend(self) -> None:

@@ -302,3 +302,25 @@ async def test_a_server_that_loads_is_waited_for(bench: Bench) -> None:
     await bench.recover()
 
     assert type(loading) is StoreUnavailable
+
+
+async def test_a_replica_that_answers_probes_does_not_close_the_breaker(bench: Bench) -> None:
+    bench.server.ask("REPLICAOF", "127.0.0.1", "1")
+    await bench.charge(10.0)
+    failed = bench.metric("redis_pool.errors", kind="not_ready")
+
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while bench.metric("redis_pool.errors", kind="not_ready") < failed + 5:
+            assert not bench.store.is_healthy
+            await asyncio.sleep(0.005)
+    start = time.perf_counter()
+    assert type(await bench.charge(10.0)) is StoreUnavailable
+    assert time.perf_counter() - start < SLACK_SECONDS
+
+
+async def test_what_is_under_way_when_a_server_turns_read_only_is_answered(bench: Bench) -> None:
+    bench.server.ask("REPLICAOF", "127.0.0.1", "1")
+
+    outcomes = await asyncio.gather(*(bench.charge(10.0, f"k{number}") for number in range(16)))
+
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
