@@ -19,6 +19,8 @@ class Phase(Enum):
     """Before the work: may be refused."""
     CHARGE = "charge"
     """After the work: is counted, whatever is left."""
+    LOOK = "look"
+    """Outside of any work: nothing is spent and nothing set aside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
 What an unmodified Envoy means is read off its call:
 
     rule without `reserve`     0 hits look · others are charged, and may be refused · phase `charge`: never refused
+    phase `look`               0 hits that neither spend nor reserve, whatever the rule
     rule with `reserve`        0 hits reserve the default · with an id, the first call reserves and later ones settle ·
                                without one, hits settle the oldest hold that has none · phase `charge`: settle
     a refund                   gives back; with the id of a hold it releases that instead
@@ -50,6 +51,8 @@ def op_of(step: Step, hits: int, request_id: str) -> Op:
     reserve = rule.modes.reserve if rule is not None else None
     if step.is_refund:
         return Op.REFUND
+    if step.phase is Phase.LOOK:
+        return Op.CHARGE
     if reserve is None:
         return Op.FORCE if step.phase is Phase.CHARGE else Op.CHARGE
     if step.phase is Phase.CHARGE:
@@ -84,7 +87,7 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
     draws: list[Draw] = []
     is_kept = plan.is_kept or wish is not None
     for step, role in zip(plan.steps, roles(plan, modes), strict=True):
-        cost = step.cost(hits)
+        cost = 0 if step.phase is Phase.LOOK else step.cost(hits)
         op = wish.op if wish is not None else op_of(step, cost, request_id)
         for counting in step.countings:
             wanted = _fitting(op, counting)

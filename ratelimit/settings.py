@@ -121,7 +121,7 @@ class LimiterSettings(Group):
     """Descriptor entry that carries a request id: taken out before matching, and from keys, metrics and metadata."""
     phase_entry: str = "_phase"
     """Descriptor entry that says which call of a request this is, `check` or `charge`; taken out too. A charge is never
-    refused. Without it a call is understood by its hits and its request id."""
+    refused; a `look` neither spends nor reserves. Without it a call is understood by its hits and its request id."""
     token_kind_entry: str = "_token_kind"  # noqa: S105 - no password
     """Descriptor entry that names the kind of token that its hits are (`input`, `output`, ...), for `weights`; taken out
     too."""

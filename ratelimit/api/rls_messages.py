@@ -78,7 +78,7 @@ def _phase(text: str) -> Phase:
     try:
         return Phase(text)
     except ValueError:
-        raise BadRequest(f"phase '{text[:32]}' is none of check and charge") from None
+        raise BadRequest(f"phase '{text[:32]}' is none of check, charge and look") from None
 
 
 def _override(wire: rls_pb2.RateLimitDescriptor) -> Limit | None:
