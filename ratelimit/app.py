@@ -26,6 +26,7 @@ from ratelimit.config.xds import XdsSource
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
+from ratelimit.outage import Outage
 from ratelimit.plan import Planner
 from ratelimit.settings import Settings
 from ratelimit.source import Rules, RuleSource
@@ -73,6 +74,7 @@ class Service:
         self.registry.add_source(lambda: self.stats.samples(clock.steady()))
         self.rules = Rules(settings.config, self.registry, shower(settings.log))
         self.store = make_store(settings, self.registry, clock)
+        self.outage = make_outage(settings, self.store, self.registry, clock)
         self.source = make_source(settings, self.rules)
         self.telemetry = Telemetry(settings.stats, self.registry)
         self.otlp = make_otlp(settings, self.registry, self.telemetry.names, clock)
@@ -98,7 +100,9 @@ class Service:
             *before,
             *self.otlp,
             HttpServer(settings.host, settings.port, pages, body_bytes_max),
-            StoreWatch(self.store, self.health, follows=self.settings.redis.health_check_active_connection),
+            StoreWatch(
+                self.store, self.health, self.outage, follows=self.settings.redis.health_check_active_connection
+            ),
             RulesWatch(self.rules, self.source, self.health, self.settings),
             self.grpc,
             *after,
@@ -118,6 +122,7 @@ class Service:
             policy=Policy.STOP if limiter.stop_cache_key_increment_when_overlimit else Policy.BURN,
             jitter_seconds=limiter.expiration_jitter_max_seconds,
             local_cache=cache,
+            outage=self.outage,
         )
         planner = Planner(key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio)
         return EnvoyRls(
@@ -158,8 +163,9 @@ class Service:
 class StoreWatch:
     """The store as a part, and as the component `redis` of health."""
 
-    def __init__(self, store: Store, health: Health, *, follows: bool) -> None:
+    def __init__(self, store: Store, health: Health, outage: Outage | None, *, follows: bool) -> None:
         self._store = store
+        self._outage = outage
         self._health = health
         self._follows = follows
         self._watching: asyncio.Task[None] | None = None
@@ -176,6 +182,8 @@ class StoreWatch:
         """Let go of it."""
         if self._watching is not None:
             self._watching.cancel()
+        if self._outage is not None:
+            await self._outage.stop()
         await self._store.stop()
 
     async def _watch(self) -> None:
@@ -232,6 +240,14 @@ def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock
     exporter = metric_exporter(settings.tracing)
     interval = settings.stats.stats_flush_interval
     return [OtlpSink(interval, registry, names, exporter, resource(settings.tracing), clock)]
+
+
+def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clock) -> Outage | None:
+    """Return what answers while the store is away; a store in this process never is."""
+    if settings.limiter.backend_type != "redis":
+        return None
+    local = MemoryStore(settings.limiter.memory_counters_max)
+    return Outage(store, local, clock, registry, replay_max=settings.limiter.store_replay_max)
 
 
 def make_source(settings: Settings, rules: Rules) -> RuleSource:

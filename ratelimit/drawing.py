@@ -92,7 +92,7 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
         for counting in step.countings:
             wanted = _fitting(op, counting)
             spent = 0 if wish is not None and wish.is_look else _hits(step, wanted, cost)
-            draw = _draw(counting, wanted, spent, role, request_id, spans)
+            draw = draw_of(counting, wanted, spent, role, request_id, spans)
             draws.append(draw if wish is None or not wish.life_ms else replace(draw, life_ms=wish.life_ms))
             is_kept |= wanted in _RESERVING
     return Admission(draws, deadline, is_kept and any(draw.hits for draw in draws))
@@ -120,7 +120,8 @@ def _hits(step: Step, op: Op, cost: int) -> int:
     return reserve.default if reserve is not None else 1
 
 
-def _draw(counting: Counting, op: Op, hits: int, role: Role, request_id: str, spans: Spans) -> Draw:
+def draw_of(counting: Counting, op: Op, hits: int, role: Role, request_id: str, spans: Spans) -> Draw:
+    """Return a draw on one counter, in the window of this batch."""
     terms, limit = counting.terms, counting.limit
     is_per_second = limit.unit is Unit.SECOND
     if terms.algorithm is Algorithm.REFERENCE:
@@ -141,8 +142,10 @@ def looked(plan: Plan, hits: int, standings: Sequence[Standing]) -> Sequence[Sta
     ]
 
 
-def status(step: Step, draws: Sequence[Draw], standings: Sequence[Standing], stats: RuleStats, spans: Spans) -> Status:
-    """Return the status of one descriptor, from those of its limits; count what it did."""
+def status(
+    step: Step, draws: Sequence[Draw], standings: Sequence[Standing], stats: RuleStats | None, spans: Spans
+) -> Status:
+    """Return the status of one descriptor, from those of its limits; count in `stats` what it did."""
     tightest: Status | None = None
     near = 0
     for counting, standing in zip(step.countings, standings, strict=True):
@@ -152,7 +155,8 @@ def status(step: Step, draws: Sequence[Draw], standings: Sequence[Standing], sta
     if tightest is None or step.rule is None:  # pragma: no cover - steps with countings have at least one
         raise AssertionError
     index = next(i for i, counting in enumerate(step.countings) if counting.limit is tightest.limit)
-    _account(step, draws[index], standings[index], near, stats)
+    if stats is not None:
+        _account(step, draws[index], standings[index], near, stats)
     if step.rule.shadow_mode:
         tightest.is_over = False
     return tightest

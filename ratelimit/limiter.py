@@ -20,14 +20,19 @@ from ratelimit.accounting import Stats, account, account_local, account_refund
 from ratelimit.draw import ID_CHARACTERS_MAX, Draw, Standings
 from ratelimit.drawing import Wish
 from ratelimit.errors import StoreError
+from ratelimit.extras import extras
 from ratelimit.limits import Unit, Windows
 from ratelimit.local_cache import LocalCache
+from ratelimit.outage import Outage
 from ratelimit.plan import Plan, Step
 from ratelimit.settings import ModeSettings
 from ratelimit.spans import Spans
 from ratelimit.store import Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
+
+# Precedent: Envoy waits 20 ms, and a gateway that gave up applies its own failure mode and not the rule's.
+_SHARE_OF_DEADLINE = 0.75
 
 
 @dataclass(slots=True)
@@ -72,6 +77,7 @@ class Limiter:
         policy: Policy = Policy.BURN,
         jitter_seconds: int = 0,
         local_cache: LocalCache | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -80,6 +86,7 @@ class Limiter:
         self._policy = policy
         self._jitter_seconds = jitter_seconds
         self._local_cache = local_cache
+        self._outage = outage
 
     async def decide(self, asks: Sequence[Ask], modes: ModeSettings) -> list[Verdict | StoreError]:
         """Answer every ask, in order; an error is that ask's alone."""
@@ -89,6 +96,8 @@ class Limiter:
             self._draft(ask, now, spans) if ask.plan.is_plain and ask.wish is None else _own(ask, modes, spans)
             for ask in asks
         ]
+        if self._outage is not None:
+            self._hasten(drafts)
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
         admissions = [draft.admission for draft in drafts if draft.admission is not None]
         outcomes: Sequence[Outcome] = ()
@@ -98,7 +107,35 @@ class Limiter:
         elif ledgers:
             outcomes = await self._store.charge(ledgers, now)
         counts, standings = iter(outcomes), iter(answers)
-        return [self._finish(draft, counts, standings, modes, spans) for draft in drafts]
+        verdicts = [self._finish(draft, counts, standings, modes, spans) for draft in drafts]
+        if self._outage is not None and any(isinstance(verdict, StoreError) for verdict in verdicts):
+            return [
+                await self._without_store(draft, verdict, modes, spans) if isinstance(verdict, StoreError) else verdict
+                for draft, verdict in zip(drafts, verdicts, strict=True)
+            ]
+        return verdicts
+
+    def _hasten(self, drafts: Sequence[Draft]) -> None:
+        """Have the store give up early where there is an answer without it: ours must come before the caller's end."""
+        steady = 0.0
+        for draft in drafts:
+            wanted = draft.ledger or draft.admission
+            if wanted is not None and draft.ask.plan.survives_outage and draft.ask.wish is None:
+                steady = steady or self._clock.steady()
+                wanted.deadline = steady + _SHARE_OF_DEADLINE * (wanted.deadline - steady)
+
+    async def _without_store(
+        self, draft: Draft, error: StoreError, modes: ModeSettings, spans: Spans
+    ) -> Verdict | StoreError:
+        wanted = draft.ledger or draft.admission
+        # Who says what it wants hears that there is no answer, and decides for itself.
+        if self._outage is None or wanted is None or draft.ask.wish is not None:
+            return error
+        statuses = await self._outage.statuses(draft.ask.plan, wanted, draft.ask.hits, error, spans)
+        if statuses is None:
+            return error
+        draft.statuses = statuses
+        return self._verdict(draft, modes)
 
     def _draft(self, ask: Ask, now: float, spans: Spans) -> Draft:
         draft = Draft(ask, [])
@@ -166,7 +203,7 @@ class Limiter:
     ) -> Verdict:
         plan, statuses = draft.ask.plan, draft.statuses
         wants_headers = modes.limit_response_headers_enabled or modes.limit_request_headers_enabled
-        return Verdict(
+        verdict = Verdict(
             folding.is_over(plan.steps, statuses, quota_mode=modes.quota_mode),
             statuses,
             folding.tightest(statuses) if wants_headers else None,
@@ -174,6 +211,11 @@ class Limiter:
             draws,
             standings,
         )
+        if plan.has_extras:
+            more = extras(plan, statuses, is_over=verdict.is_over and not modes.shadow_mode)
+            verdict.response_headers, verdict.request_headers = more.response_headers, more.request_headers
+            verdict.body = more.body
+        return verdict
 
     def _stand(self, draft: Draft, wanted: Admission, standings: Standings, spans: Spans) -> Standings:
         """Turn how the counters of our own modes stand into statuses and statistics."""

@@ -50,7 +50,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Soft:
-    """A limit that warns: above a share of the limit the request is admitted, and marked."""
+    """A limit that warns: from a share of the limit the request is admitted, and marked."""
 
     at: float = 1.0
     """Share of the limit."""
@@ -80,6 +80,11 @@ class Modes:
     def is_counted_plainly(self) -> bool:
         """Whether the counter is the reference's, and asked as the reference asks."""
         return not (self.is_kept or self.is_exhausted or self.has_companions)
+
+    @property
+    def has_extras(self) -> bool:
+        """Whether it adds something to an answer."""
+        return self.denied is not None or self.soft is not None
 
     @property
     def has_companions(self) -> bool:

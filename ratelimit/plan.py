@@ -15,7 +15,7 @@ from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Descriptor, Entry, Phase, Request
 from ratelimit.draw import MEMORY_LIVES, Algorithm, Terms
 from ratelimit.limits import Limit
-from ratelimit.modes import Modes, Reserve
+from ratelimit.modes import Modes, OnStoreError, Reserve
 from ratelimit.rules import Domain, Match, Rule, RuleSet
 from ratelimit.specs import Where
 from ratelimit.store import COUNT_MAX
@@ -76,6 +76,10 @@ class Plan:
     """All of it is counted and asked as the reference does."""
     is_kept: bool = False
     """All or nothing."""
+    survives_outage: bool = False
+    """Every rule says what to answer while the counters cannot be reached."""
+    has_extras: bool = False
+    """Some rule adds something to the answer."""
 
     def with_hits(self, own_hits: Sequence[int | None]) -> Plan:
         """Return the plan of a request that differs in the hits its descriptors carry, None where they carry none."""
@@ -106,7 +110,14 @@ class Planner:
         )
         if not is_plain:
             steps = tuple(self._joining(step, is_explicit=is_explicit) for step in steps)
-        return Plan(request, steps, is_plain=is_plain, is_kept=any(map(_keeps, steps)))
+        return Plan(
+            request,
+            steps,
+            is_plain=is_plain,
+            is_kept=any(map(_keeps, steps)),
+            survives_outage=_survive(steps),
+            has_extras=any(step.rule is not None and step.rule.modes.has_extras for step in steps),
+        )
 
     def _step(self, domain: Domain, descriptor: Descriptor, *, is_explicit: bool) -> Step:
         if descriptor.override is not None:
@@ -224,6 +235,11 @@ def own_stem(prefix: str, domain: Domain, entries: Sequence[Entry], limit: Limit
     rest = "".join(f"|{part}" for part in parts[tagged:])
     tag = limit.windowing.tag if limit.windowing is not None else limit.span
     return f"{prefix}{_KEY_VERSION}:{{{'|'.join(parts[:tagged])}}}{rest}#{limit.algorithm.value[0]}{tag}"
+
+
+def _survive(steps: Sequence[Step]) -> bool:
+    modes = [step.rule.modes.on_store_error for step in steps if step.rule is not None and step.rule.limit is not None]
+    return bool(modes) and OnStoreError.ERROR not in modes
 
 
 def _keeps(step: Step) -> bool:

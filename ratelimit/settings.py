@@ -125,6 +125,9 @@ class LimiterSettings(Group):
     token_kind_entry: str = "_token_kind"  # noqa: S105 - no password
     """Descriptor entry that names the kind of token that its hits are (`input`, `output`, ...), for `weights`; taken out
     too."""
+    store_replay_max: int = 0
+    """Charges that wait to be made later where the store was away and a rule's `on_store_error` let them pass; beyond it
+    the oldest is lost. 0: none waits, all are told as lost. Charges that may have happened never wait."""
     holds_max: int = 100_000
     """Reservations that one counter may have at a time, and charged request ids that it remembers."""
     charge_expected_within: Seconds = 600.0

@@ -39,6 +39,12 @@ class Verdict:
     draws: Sequence[Draw] = ()
     """What was wanted of counters of our own modes, and how each stood after it; by descriptor and limit."""
     standings: Standings = ()
+    response_headers: Sequence[tuple[str, str]] = ()
+    """For the client, by rules that refused."""
+    request_headers: Sequence[tuple[str, str]] = ()
+    """For the upstream, by soft limits."""
+    body: bytes = b""
+    """For the client of a refused request; empty: the gateway's own."""
 
 
 NO_LIMIT = Status(is_over=False)

@@ -23,7 +23,7 @@ from ratelimit.specs import JsonValue
 from ratelimit.verdict import REMAINING_MAX, Status, Verdict
 
 # Tags of RateLimitResponse and its messages: field number × 8 + wire type.
-_STATUSES, _RESPONSE_HEADERS, _REQUEST_HEADERS, _METADATA = b"\x12", b"\x1a", b"\x22", b"\x32"
+_STATUSES, _RESPONSE_HEADERS, _REQUEST_HEADERS, _RAW_BODY, _METADATA = b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32"
 _CURRENT_LIMIT, _REMAINING, _RESET = b"\x12", b"\x18", b"\x22"
 # The field of the code has the same number in the response and in each of its statuses.
 _CODE_OK, _CODE_OVER_LIMIT = b"\x08\x01", b"\x08\x02"
@@ -103,6 +103,12 @@ def encode(
         for tag, names in ((_RESPONSE_HEADERS, response_headers), (_REQUEST_HEADERS, request_headers)):
             for header in _headers(verdict.tightest, names) if names else ():
                 parts += (tag, varint(len(header)), header)
+    for tag, pairs in ((_RESPONSE_HEADERS, verdict.response_headers), (_REQUEST_HEADERS, verdict.request_headers)):
+        for name, text in pairs:
+            header = rls_pb2.HeaderValue(key=name, value=text).SerializeToString()
+            parts += (tag, varint(len(header)), header)
+    if verdict.body:
+        parts += (_RAW_BODY, varint(len(verdict.body)), verdict.body)
     if verdict.metadata is not None:
         struct = _struct(verdict.metadata)
         parts += (_METADATA, varint(len(struct)), struct)

@@ -68,4 +68,4 @@ def redis_harness(kind: Kind, settings: RedisSettings, server_of: Callable[[str]
     def ask(key: str, *command: str | int) -> Any:
         return server_of(key).ask(*command)
 
-    return Harness(kind, RedisStore(settings, None, Registry(), SystemClock()), read, ask)
+    return Harness(kind, RedisStore(settings, None, Registry(), SystemClock(), is_timed_by_caller=True), read, ask)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ratelimit.config import grammar
 from ratelimit.rules import RuleSet
 from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
 from ratelimit.tree import build
+from serving.yaml_nodes import Bounds
 
 HERE = Where("rules.yaml", 1)
 
@@ -42,3 +44,11 @@ def unlimited(
 def rule_set(domain: str, *nodes: DescriptorSpec) -> RuleSet:
     """Return the rules of one domain."""
     return build([DomainSpec(HERE, domain, nodes)])
+
+
+def read_rules(text: str) -> RuleSet:
+    """Return the rules that a file with this text holds; it must be right."""
+    spec, problems = grammar.read("rules.yaml", text.encode(), Bounds(100_000, 100))
+    assert spec is not None, problems
+    assert problems == []
+    return build([spec])
