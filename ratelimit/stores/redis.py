@@ -156,6 +156,8 @@ class RedisStore:
 
     async def charge(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
         """Apply every ledger; time is the caller's, and in the keys."""
+        if self._is_one_place:
+            return self._counted(await self._charge_here(ledgers, now))
         return (await self.admit(ledgers, (), now))[0]
 
     async def admit(
@@ -188,6 +190,23 @@ class RedisStore:
         for origin, parts in parted.items():
             answers[origin] = redis_admit.gather(admissions[origin], parts)
         return self._counted(outcomes), self._counted(answers)
+
+    @property
+    def _is_one_place(self) -> bool:
+        """Whether one script call reaches every counter."""
+        server = self._servers[0]
+        return len(self._servers) == 1 and server.has_scripts and not server.client.is_cluster
+
+    async def _charge_here(self, ledgers: Sequence[Ledger], now: float) -> Sequence[Outcome]:
+        """Do what `admit` does where there is nothing to look up and nothing to deal out, for half of its time."""
+        steady = self._clock.steady()
+        outcomes: list[Outcome] = [_LATE] * len(ledgers)
+        shares = [Share(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
+        if shares:
+            await self._apply({(0, 0): shares}, {}, now, max(share.ledger.deadline for share in shares))
+        for share in shares:
+            outcomes[share.origin] = share.outcome
+        return outcomes
 
     def _part(
         self, wanted: Sequence[tuple[int, Admission]], answers: list[AdmissionOutcome]
