@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ctypes import c_float
+from functools import lru_cache
 from math import floor
 from typing import Protocol
 
@@ -115,6 +116,7 @@ def account_refund(stats: RuleStats, hits: int) -> None:
     stats.total_negative_hits += hits
 
 
+@lru_cache(maxsize=4_096)
 def near_mark(amount: int, ratio: float) -> int:
     """Return the count above which hits are near the limit.
 

@@ -23,7 +23,8 @@ class Phase(Enum):
     """Outside of any work: nothing is spent and nothing set aside."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, and neither is Request: that costs a microsecond each, for every request that is new.
+@dataclass(slots=True)
 class Descriptor:
     """An ordered list of key-value pairs, and what it would spend."""
 
@@ -39,7 +40,7 @@ class Descriptor:
     """Hits beside `hits`, each with its kind."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One question about a domain."""
 

@@ -33,6 +33,9 @@ class Unit(Enum):
         self.seconds = seconds
         self.number = number
 
+    # By identity, as members are compared: Enum hashes the name, in Python, for every look-up of every call.
+    __hash__ = object.__hash__
+
 
 UNITS_BY_NUMBER = {unit.number: unit for unit in Unit}
 

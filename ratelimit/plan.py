@@ -36,7 +36,8 @@ class Counting:
     near_mark: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, as all that is made for every new request: it costs a microsecond each.
+@dataclass(slots=True, eq=False)
 class Step:
     """One descriptor, matched."""
 
@@ -65,7 +66,7 @@ class Step:
 NO_RULE = Step(None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Plan:
     """A request, matched."""
 
@@ -127,7 +128,7 @@ class Planner:
             return NO_RULE
         stem = self._stem(domain.name, match.counted)
         step = self._counting(match.rule, stem, match.stats_key, descriptor)
-        if match.rule.modes.is_counted_plainly and not any(limit.is_own for limit in match.rule.limits):
+        if match.rule.is_counted_plainly:
             return step
         return replace(step, countings=tuple(self._countings(domain, match, stem, is_explicit=is_explicit)))
 

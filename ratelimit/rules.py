@@ -48,6 +48,12 @@ class Rule:
     modes: Modes = REFERENCE_MODES
     others: tuple[Limit, ...] = ()
     """Further limits on the same descriptor."""
+    is_counted_plainly: bool = field(init=False)
+    """All of it is counted and asked as the reference does; known here, since every new request asks."""
+
+    def __post_init__(self) -> None:
+        is_plain = self.modes.is_counted_plainly and not any(limit.is_own for limit in self.limits)
+        object.__setattr__(self, "is_counted_plainly", is_plain)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -110,7 +116,8 @@ def pattern(node: Node) -> Pattern:
     return Pattern(node, prefix, tuple(part for part in middle if part), suffix)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that costs a microsecond, and one is made for every descriptor of a new request.
+@dataclass(slots=True)
 class Match:
     """The rule that a descriptor found, and the names that follow from the way to it."""
 
@@ -133,15 +140,19 @@ class Domain:
 
     def match(self, entries: Sequence[Entry]) -> Match | None:
         """Return the rule at the last entry, or None."""
-        node, path = self.root, []
+        node, path, has_values = self.root, [], False
         for key, value in entries:
             child = node.find(key, value)
             if child is None:
                 return None
             path.append(child)
             node = child
+            if child.value_to_metric or child.shared_value:
+                has_values = True
         if not path or node.rule is None:
             return None
+        if not has_values and not node.detailed_metric:
+            return Match(node.rule, node.rule.path, tuple(entries))
         counted = tuple((key, step.shared_value or value) for (key, value), step in zip(entries, path, strict=True))
         return Match(node.rule, self._stats_key(path, counted), counted)
 

@@ -8,6 +8,7 @@ to protobuf's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,6 +38,10 @@ class OwnEntries:
     phase: str = ""
     kind: str = ""
 
+    def in_(self, message: bytes) -> AbstractSet[str]:
+        """Return those that a message may have, by a look at its bytes: nearly all have none."""
+        return {name for name in (self.request_id, self.phase, self.kind) if name and name.encode() in message}
+
 
 NO_ENTRIES = OwnEntries()
 
@@ -53,25 +58,28 @@ def parse(message: bytes, *, descriptors_max: int, own: OwnEntries = NO_ENTRIES)
         raise BadRequest(f"not a RateLimitRequest: {error}") from None
     if len(wire.descriptors) > descriptors_max:
         raise BadRequest(f"descriptors: {len(wire.descriptors)} of them, at most {descriptors_max} are taken")
-    descriptors = tuple(_descriptor(descriptor, own) for descriptor in wire.descriptors)
-    return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, own.request_id))
+    names = own.in_(message)
+    descriptors = tuple([_descriptor(descriptor, names, own) for descriptor in wire.descriptors])
+    return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, own) if names else "")
 
 
-def _request_id(wire: rls_pb2.RateLimitRequest, request_id_entry: str) -> str:
-    if not request_id_entry:
+def _request_id(wire: rls_pb2.RateLimitRequest, own: OwnEntries) -> str:
+    if not own.request_id:
         return ""
     entries = (entry for descriptor in wire.descriptors for entry in descriptor.entries)
-    return next((entry.value for entry in entries if entry.key == request_id_entry), "")
+    return next((entry.value for entry in entries if entry.key == own.request_id), "")
 
 
-def _descriptor(wire: rls_pb2.RateLimitDescriptor, own: OwnEntries) -> Descriptor:
-    names = {own.request_id, own.phase, own.kind} - {""}
-    entries: tuple[Entry, ...] = tuple((entry.key, entry.value) for entry in wire.entries if entry.key not in names)
-    said = {entry.key: entry.value for entry in wire.entries if entry.key in names}
+def _descriptor(wire: rls_pb2.RateLimitDescriptor, names: AbstractSet[str], own: OwnEntries) -> Descriptor:
+    entries: tuple[Entry, ...] = tuple([(entry.key, entry.value) for entry in wire.entries])
     hits = wire.hits_addend.value if wire.HasField("hits_addend") else None
     override = _override(wire) if wire.HasField("limit") else None
+    if not names:
+        return Descriptor(entries, hits, wire.is_negative_hits, override)
+    said = {key: value for key, value in entries if key in names}
+    others = tuple([entry for entry in entries if entry[0] not in names])
     phase = _phase(said.get(own.phase, ""))
-    return Descriptor(entries, hits, wire.is_negative_hits, override, phase, said.get(own.kind, ""))
+    return Descriptor(others, hits, wire.is_negative_hits, override, phase, said.get(own.kind, ""))
 
 
 def _phase(text: str) -> Phase:
