@@ -40,8 +40,10 @@ from serving.grpc_server import GrpcServer, address_of, batches_of
 from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.private_folder import make_private_folder
+from serving.relay import Relay
 from serving.settings import GrpcSettings
 from serving.spans import trace_headers
+from serving.tls import tls_files
 
 # One thread keeps up with what one Python process can decide, and leaves the core to it.
 _IO_THREADS = 1
@@ -52,8 +54,14 @@ _EVENTS_MAX = 1024
 # How often it is looked whether calls are in flight, once we are to stop.
 _QUIET_SECONDS = 0.02
 
-# Milliseconds as a C int: what grpcio takes for "never".
-_NEVER_SECONDS = (2**31 - 1) / 1000
+# What the server behind does not do again.
+_PRIVATE = {
+    "grpc_server_use_tls": False,
+    "grpc_client_tls_san": "",
+    "grpc_client_tls_cacert": "",
+    "grpc_server_tls_ca_cert": "",
+    "grpc_max_connection_age": 0.0,
+}
 
 _Details: TypeAlias = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
 _Event: TypeAlias = tuple[int, int, int, bytes | None, bytes | str | None, _Details | None]
@@ -84,6 +92,7 @@ class FrontServer:
         self._folder: Path | None = None
         self._fallback: GrpcServer | None = None
         self._front: NativeGrpcFront | None = None
+        self._relay: Relay | None = None
         self._receiver: threading.Thread | None = None
         self.port = 0
         """The port listened on, once started; 0 on a Unix socket."""
@@ -92,33 +101,35 @@ class FrontServer:
         """Open the listener.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: the address cannot be listened on, or a TLS file cannot be read.
+            ssl.SSLError: the TLS files do not fit together.
         """
         self._folder = make_private_folder()
         private = str(self._folder / "fallback")
-        behind = {"grpc_uds": private, "grpc_server_use_tls": False, "grpc_max_connection_age": _NEVER_SECONDS}
-        self._fallback = GrpcServer(
-            self._settings.model_copy(update=behind),
-            (),
-            self._clock,
-            self._registry,
-            handlers=self._handlers,
-            grace_seconds=self._grace_seconds,
-        )
-        await self._fallback.start()
-        self._front = self._listen(private)
-        self.port = 0 if self._settings.grpc_uds else self._front.bound_port
+        await self._start_fallback(private)
+        self._relay = self._make_relay()
+        behind = address_of(self._settings) if self._relay is None else f"unix:{self._relay.path}"
+        self._front = self._listen(behind, private)
         self._receiver = threading.Thread(
             target=_receive, args=(self._front, asyncio.get_running_loop(), self._arrived), name="front", daemon=True
         )
         self._receiver.start()
+        if self._relay is not None:
+            await self._relay.start()
+            self.port = self._relay.port
+        elif not self._settings.grpc_uds:
+            self.port = self._front.bound_port
 
     async def stop(self) -> None:
         """Wait for calls in flight, for the grace at most, then close."""
+        if self._relay is not None:
+            self._relay.part()
         if self._fallback is not None:
             await asyncio.gather(self._until_quiet(), self._fallback.stop())
         if self._front is not None:
             await asyncio.to_thread(self._front.close)
+        if self._relay is not None:
+            await self._relay.stop()
         if self._receiver is not None:
             await asyncio.to_thread(self._receiver.join)
         for batches in self._batches:
@@ -126,15 +137,35 @@ class FrontServer:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _listen(self, fallback: str) -> NativeGrpcFront:
+    async def _start_fallback(self, path: str) -> None:
+        self._fallback = GrpcServer(
+            self._settings.model_copy(update={**_PRIVATE, "grpc_uds": path}),
+            (),
+            self._clock,
+            self._registry,
+            handlers=self._handlers,
+            grace_seconds=self._grace_seconds,
+        )
+        await self._fallback.start()
+
+    def _make_relay(self) -> Relay | None:
+        settings, files = self._settings, tls_files(self._settings)
+        if self._folder is None or (files is None and "grpc_max_connection_age" not in settings.model_fields_set):
+            return None
+        return Relay(settings, files, str(self._folder / "front"), self._registry)
+
+    def _listen(self, address: str, fallback: str) -> NativeGrpcFront:
         settings = self._settings
         front = NativeGrpcFront(
-            address_of(settings),
+            address,
             [(method.path, False) for method in self._methods],
             io_threads=_IO_THREADS,
             call_details=True,
+            keepalive_time_ms=round(settings.grpc_keepalive_time * 1000),
+            keepalive_timeout_ms=round(settings.grpc_keepalive_timeout * 1000),
+            max_metadata_size=settings.grpc_metadata_bytes_max,
             max_concurrent_streams=settings.grpc_max_concurrent_streams,
-            reuse_port=not settings.grpc_uds,
+            reuse_port=not address.startswith("unix:"),
         )
         front.set_fallback(fallback)
         front.start()

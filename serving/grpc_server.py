@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -23,15 +22,16 @@ from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
 from serving.spans import trace_headers
-from serving.tls import ServerTls, TlsFiles
-
-_LOG = logging.getLogger(__name__)
+from serving.tls import TlsFiles, server_credentials, tls_files
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 # Envoy and gRPC clients that keep idle connections alive ping every 10 to 60 s; gRPC's own 5 minutes would
 # have them sent away with "too_many_pings".
 _PING_INTERVAL_MIN_MS = 5_000
+
+# The largest C int, which grpcio takes for "never".
+_NEVER_MS = 2**31 - 1
 
 
 class GrpcServer:
@@ -53,7 +53,7 @@ class GrpcServer:
         self._handlers = handlers
         self._grace_seconds = grace_seconds
         self._batches = {method.path: batches_of(method, clock, registry, settings) for method in methods}
-        self._client_ca = settings.grpc_client_tls_cacert or settings.grpc_server_tls_ca_cert
+        self._tls: TlsFiles | None = None
         self._server: grpc.aio.Server | None = None
         self.port = 0
         """The port listened on, once started; 0 on a Unix socket."""
@@ -65,6 +65,7 @@ class GrpcServer:
             OSError: a TLS file cannot be read, or the address cannot be listened on.
             ssl.SSLError: the TLS files do not fit together.
         """
+        self._tls = tls_files(self._settings)
         server = grpc.aio.server(options=_options(self._settings))
         server.add_generic_rpc_handlers(self._guarded([self._unary_methods(), *self._handlers]))
         try:
@@ -85,25 +86,20 @@ class GrpcServer:
     def _bind(self, server: grpc.aio.Server) -> int:
         settings = self._settings
         address = address_of(settings)
-        if settings.grpc_server_use_tls:
-            files = TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, self._client_ca)
-            port = server.add_secure_port(address, ServerTls(files).credentials())
-            if settings.grpc_client_tls_san and not self._client_ca:
-                _LOG.error("every call is refused: GRPC_CLIENT_TLS_SAN is set, and no CA that could prove the name")
+        if self._tls is not None:
+            port = server.add_secure_port(address, server_credentials(self._tls))
         else:
             port = server.add_insecure_port(address)
-            if self._client_ca or settings.grpc_client_tls_san:
-                _LOG.warning("clients are not verified: GRPC_SERVER_USE_TLS is off")
         return 0 if settings.grpc_uds else port
 
     def _guarded(self, handlers: Sequence[grpc.GenericRpcHandler]) -> Sequence[grpc.GenericRpcHandler]:
         name = self._settings.grpc_client_tls_san
-        if not (name and self._settings.grpc_server_use_tls):
+        if not (name and self._tls):
             return handlers
         return [NamedClients(handler, name) for handler in handlers]
 
     def _unary_methods(self) -> grpc.GenericRpcHandler:
-        is_verified = self._settings.grpc_server_use_tls and bool(self._client_ca)
+        is_verified = self._tls is not None and self._tls.client_ca
         caller = _verified_caller if is_verified else _plain_caller
         return Paths(
             {
@@ -155,13 +151,21 @@ def address_of(settings: GrpcSettings) -> str:
     return f"{host}:{settings.grpc_port}"
 
 
+def _age_ms(seconds: float) -> int:
+    return min(round(seconds * 1000), _NEVER_MS) or _NEVER_MS
+
+
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", settings.grpc_max_concurrent_streams),
-        ("grpc.max_connection_age_ms", round(settings.grpc_max_connection_age * 1000)),
-        ("grpc.max_connection_age_grace_ms", round(settings.grpc_max_connection_age_grace * 1000)),
+        ("grpc.max_connection_age_ms", _age_ms(settings.grpc_max_connection_age)),
+        ("grpc.max_connection_age_grace_ms", min(round(settings.grpc_max_connection_age_grace * 1000), _NEVER_MS)),
+        ("grpc.keepalive_time_ms", round(settings.grpc_keepalive_time * 1000)),
+        ("grpc.keepalive_timeout_ms", round(settings.grpc_keepalive_timeout * 1000)),
+        ("grpc.max_metadata_size", settings.grpc_metadata_bytes_max),
+        ("grpc.absolute_max_metadata_size", settings.grpc_metadata_bytes_max),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MIN_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # Several processes may share the port, as the reference's do.

@@ -91,7 +91,8 @@ class GrpcSettings(Group):
     grpc_uds: str = ""
     """Unix socket to listen on instead of the port."""
     grpc_max_connection_age: Seconds = 24 * 3600.0
-    """Age at which a connection is told to go (GOAWAY), give or take 10 %."""
+    """Age at which a connection is told to go (GOAWAY), give or take 10 %; 0: never. With the front, plain connections
+    have an age only where this is set: their bytes then pass through Python, which costs throughput."""
     grpc_max_connection_age_grace: Seconds = 3600.0
     """What calls in flight have left after that."""
     grpc_server_use_tls: bool = False
@@ -105,7 +106,21 @@ class GrpcSettings(Group):
     grpc_server_tls_ca_cert: str = ""
     """The same under the name that Envoy Gateway sets; used where GRPC_CLIENT_TLS_CACERT is empty."""
     grpc_client_tls_san: str = ""
-    """DNS name that a client's certificate must carry; empty: any of the CA."""
+    """DNS name that a client's certificate must carry; empty: any of the CA. A client without it is sent away, by the
+    front after the handshake (UNAVAILABLE), by grpcio at each call (PERMISSION_DENIED)."""
+    grpc_tls_handshake_timeout: Seconds = 10.0
+    """What a client has for its TLS handshake, before the front; grpcio gives 120 s."""
+    grpc_connections_max: int = 10_000
+    """Connections that TLS before the front holds at a time, handshakes included; further ones are closed at once."""
+    grpc_relay_buffer_bytes_max: int = 256 * 1024
+    """What TLS before the front keeps for a peer that reads slowly, per connection and direction; then the other side
+    is read no more until it has caught up."""
+    grpc_keepalive_time: Seconds = 60.0
+    """Silence after which a client is pinged, so that one that has vanished is noticed."""
+    grpc_keepalive_timeout: Seconds = 20.0
+    """Wait for its answer before the connection is closed."""
+    grpc_metadata_bytes_max: int = 16 * 1024
+    """Metadata of a call; more is refused."""
     grpc_message_bytes_max: int = 4 * 1024 * 1024
     """Largest request message; above it RESOURCE_EXHAUSTED, as gRPC's own default."""
     grpc_max_concurrent_streams: int = 1024
@@ -113,7 +128,9 @@ class GrpcSettings(Group):
     grpc_health_watches_max: int = 1024
     """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"
-    """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server."""
+    """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server. The
+    front is several times faster. It takes a message apart before it looks at its size, so a caller can make it use
+    memory: where callers are not trusted, choose `grpcio`."""
     queue_calls_max: int = 4096
     """Calls that may wait for a handler; beyond it RESOURCE_EXHAUSTED at once. Shared fairly between connections."""
     batch_calls_max: int = 256

@@ -13,14 +13,19 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import grpc
+
+from serving.settings import GrpcSettings
 
 _LOG = logging.getLogger(__name__)
 
 _Signature = tuple[tuple[int, int, int], ...]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,60 +37,94 @@ class TlsFiles:
     client_ca: str = ""
     """The CA that client certificates must come from, and only it; empty: clients need none."""
 
-
-class ServerTls:
-    """Server credentials that follow their files."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        self._files = files
-        self._seen: _Signature = ()
-
-    def credentials(self) -> grpc.ServerCredentials:
-        """Read the files and return credentials that read them again when they are replaced.
+    def context(self) -> ssl.SSLContext:
+        """Read the files as OpenSSL does, which says what is wrong with them.
 
         Raises:
             OSError: a file cannot be read.
             ssl.SSLError: certificate, key or CA is not valid, or the key is another certificate's.
         """
-        self._seen = self._signature()
-        return grpc.dynamic_ssl_server_credentials(
-            self._read(),
-            self._fetch,  # type: ignore[arg-type]  # None is "no change", which the stubs do not know
-            require_client_authentication=bool(self._files.client_ca),
-        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # An encrypted key fails on the empty password; without one, OpenSSL would ask on the terminal.
+        context.load_cert_chain(self.certificate, self.key, password="")
+        if self.client_ca:
+            context.load_verify_locations(self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+    def signature(self) -> _Signature:
+        """Return what changes when a file is replaced."""
+        paths = (self.certificate, self.key, self.client_ca)
+        return tuple(_identity(Path(path)) for path in paths if path)
+
+
+def tls_files(settings: GrpcSettings) -> TlsFiles | None:
+    """Return the files of a listener, or nothing where it is plain; what would surprise is logged."""
+    client_ca = settings.grpc_client_tls_cacert or settings.grpc_server_tls_ca_cert
+    if not settings.grpc_server_use_tls:
+        if client_ca or settings.grpc_client_tls_san:
+            _LOG.warning("clients are not verified: GRPC_SERVER_USE_TLS is off")
+        return None
+    if settings.grpc_client_tls_san and not client_ca:
+        _LOG.error("every call is refused: GRPC_CLIENT_TLS_SAN is set, and no CA that could prove the name")
+    return TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, client_ca)
+
+
+class Followed(Generic[Made]):
+    """What is made of TLS files, and made again when they are replaced."""
+
+    def __init__(self, files: TlsFiles, make: Callable[[TlsFiles], Made]) -> None:
+        self._files = files
+        self._make = make
+        self._seen: _Signature = ()
+
+    def first(self) -> Made:
+        """Read the files.
+
+        Raises:
+            OSError: a file cannot be read.
+            ssl.SSLError: the files do not fit together.
+        """
+        self._seen = self._files.signature()
+        return self._make(self._files)
+
+    def changed(self) -> Made | None:
         """Return what new handshakes use from now on, or nothing where that is what they use already."""
         try:
-            signature = self._signature()
+            signature = self._files.signature()
             if signature == self._seen:
                 return None
             self._seen = signature
-            configuration = self._read()
+            made = self._make(self._files)
         except (OSError, ssl.SSLError) as error:
             _LOG.error("the TLS files were replaced by unusable ones, the old ones stay in use: %s", error)
             return None
         _LOG.info("the TLS files were replaced")
-        return configuration
+        return made
 
-    def _paths(self) -> tuple[str, ...]:
-        paths = (self._files.certificate, self._files.key, self._files.client_ca)
-        return tuple(path for path in paths if path)
 
-    def _signature(self) -> _Signature:
-        return tuple(_identity(Path(path)) for path in self._paths())
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Read the files and return credentials that read them again when they are replaced.
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        # The library takes whatever it is given and fails each handshake; OpenSSL says beforehand what is wrong.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # An encrypted key fails on the empty password; without one, OpenSSL would ask on the terminal.
-        context.load_cert_chain(self._files.certificate, self._files.key, password="")
-        ca = None
-        if self._files.client_ca:
-            context.load_verify_locations(self._files.client_ca)
-            ca = Path(self._files.client_ca).read_bytes()
-        pair = (Path(self._files.key).read_bytes(), Path(self._files.certificate).read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
+    Raises:
+        OSError: a file cannot be read.
+        ssl.SSLError: the files do not fit together.
+    """
+    followed = Followed(files, _configuration)
+    return grpc.dynamic_ssl_server_credentials(
+        followed.first(),
+        followed.changed,  # type: ignore[arg-type]  # None is "no change", which the stubs do not know
+        require_client_authentication=bool(files.client_ca),
+    )
+
+
+def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    # The library takes whatever it is given and fails each handshake; OpenSSL says beforehand what is wrong.
+    files.context()
+    pair = (Path(files.key).read_bytes(), Path(files.certificate).read_bytes())
+    ca = Path(files.client_ca).read_bytes() if files.client_ca else None
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

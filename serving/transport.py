@@ -52,9 +52,7 @@ def make_transport(
     Raises:
         SettingsError: it names the front, which is not installed.
     """
-    # The front speaks no TLS and lets connections grow as old as they like.
-    is_plain = not settings.grpc_server_use_tls and "grpc_max_connection_age" not in settings.model_fields_set
-    front = _front_type(settings.transport) if methods and is_plain else None
+    front = _front_type(settings.transport) if methods else None
     if front is None:
         return GrpcServer(settings, methods, clock, registry, handlers=handlers, grace_seconds=grace_seconds)
     return front(settings, methods, clock, registry, handlers=handlers, grace_seconds=grace_seconds)

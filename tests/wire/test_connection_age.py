@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import grpc
-import pytest
 
 from tests.wire.gate import Gate, until
 from tests.wire.transports import PATH, Connect, Serve
-
-
-@pytest.fixture
-def transport_name() -> str:
-    return "grpcio"
 
 
 async def test_an_old_connection_makes_way_for_a_new_one(serve: Serve, connect: Connect, gate: Gate) -> None:
@@ -29,7 +23,7 @@ async def test_an_old_connection_makes_way_for_a_new_one(serve: Serve, connect: 
 async def test_calls_in_flight_finish_on_a_connection_that_is_told_to_go(
     serve: Serve, connect: Connect, gate: Gate
 ) -> None:
-    channel = connect(await serve(grpc_max_connection_age=0.1, batches_in_flight_max=1))
+    channel = connect(await serve(grpc_max_connection_age=0.1, grpc_keepalive_time=0.05, batches_in_flight_max=1))
     gate.shut()
     call = channel.unary_unary(PATH)(b"in flight")
     await until(lambda: gate.messages)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from pathlib import Path
 
-import grpc
 import pytest
 
-from serving.tls import ServerTls, TlsFiles
+from serving.tls import Followed, TlsFiles
 from tests.fakes.certificates import Issued, issue, make_ca
 
-# What the library asks before each handshake, on a thread of its own; tests/wire shows that it does.
+# What is asked before each handshake; tests/wire shows that it is.
+
+
+Tls = Followed[ssl.SSLContext]
 
 
 @pytest.fixture
@@ -18,38 +21,36 @@ def pair(tmp_path: Path) -> Issued:
 
 
 @pytest.fixture
-def tls(pair: Issued) -> ServerTls:
-    tls = ServerTls(TlsFiles(str(pair.certificate), str(pair.key)))
-    tls.credentials()
+def tls(pair: Issued) -> Tls:
+    tls = Followed(TlsFiles(str(pair.certificate), str(pair.key)), TlsFiles.context)
+    tls.first()
     return tls
 
 
-def test_files_that_stay_are_no_change(tls: ServerTls) -> None:
-    assert tls._fetch() is None
+def test_files_that_stay_are_no_change(tls: Tls) -> None:
+    assert tls.changed() is None
 
 
-def test_replaced_files_are_a_change_once(tls: ServerTls, tmp_path: Path) -> None:
+def test_replaced_files_are_a_change_once(tls: Tls, tmp_path: Path) -> None:
     issue(make_ca(tmp_path, "other"), ["127.0.0.1"], "server")
 
-    assert isinstance(tls._fetch(), grpc.ServerCertificateConfiguration)
-    assert tls._fetch() is None
+    assert isinstance(tls.changed(), ssl.SSLContext)
+    assert tls.changed() is None
 
 
-def test_unusable_files_are_no_change_and_logged_once(
-    tls: ServerTls, pair: Issued, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unusable_files_are_no_change_and_logged_once(tls: Tls, pair: Issued, caplog: pytest.LogCaptureFixture) -> None:
     pair.key.write_text("broken")
 
-    assert [tls._fetch(), tls._fetch()] == [None, None]
+    assert [tls.changed(), tls.changed()] == [None, None]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_a_file_that_comes_back_is_a_change(tls: ServerTls, pair: Issued, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_comes_back_is_a_change(tls: Tls, pair: Issued, caplog: pytest.LogCaptureFixture) -> None:
     key = pair.key.read_bytes()
     pair.key.unlink()
-    gone = tls._fetch()
+    gone = tls.changed()
     pair.key.write_bytes(key)
 
     assert gone is None
-    assert isinstance(tls._fetch(), grpc.ServerCertificateConfiguration)
+    assert isinstance(tls.changed(), ssl.SSLContext)
     assert len(caplog.records) == 1

@@ -1,0 +1,368 @@
+"""TLS and the age of connections, before the front: a relay of bytes, never of calls.
+
+    client ══ TCP, TLS ══▶ _Client ── write ──▶ front's private socket
+                             ▲                     │
+                             └────── write ── _Front
+
+1. A connection counts from its first byte: one too many is closed at once, and a handshake has a
+   bound. A client whose certificate does not bear the name asked for is sent away after it.
+2. One side is read no more while the other's buffer is full.
+3. A client that has said all stays for its answers (TLS has no such end: there the link ends). A
+   link ends when what was written has been sent, or could not be for a second.
+4. A connection that is too old, or whose server is to stop, is told so between two HTTP/2 frames
+   (GOAWAY): its client opens no further stream, and closes it after the last. What is still open
+   after the grace is cut.
+5. Frames are not followed, that would cost each call. An old connection's next bytes from the front
+   are looked at: a piece that reads as whole frames to its end ends between two frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+from pathlib import Path
+
+from serving.identity import has_name
+from serving.metrics import Registry
+from serving.settings import GrpcSettings
+from serving.tls import Followed, TlsFiles
+
+_LOG = logging.getLogger(__name__)
+
+# Connections that may wait to be accepted; the kernel has a bound of its own (net.core.somaxconn).
+_BACKLOG = 1024
+
+# How long no connection is accepted after one could not be.
+_ACCEPT_PAUSE_SECONDS = 0.5
+
+# How long written bytes may take to be sent at the end, and TLS to say goodbye.
+_FAREWELL_SECONDS = 1.0
+
+# grpcio's own, so that a fleet does not reconnect in one moment.
+_AGE_JITTER = 0.1
+
+_HEADER_BYTES = 9
+_HEADERS, _GOAWAY, _CONTINUATION = 1, 7, 9
+_END_HEADERS = 4
+# No stream is above the last one, and no error.
+GOAWAY = bytes((0, 0, 8, _GOAWAY, 0, 0, 0, 0, 0)) + (2**31 - 1).to_bytes(4, "big") + bytes(4)
+
+
+def ends_between_frames(data: bytes) -> bool:
+    """Return whether bytes read as whole HTTP/2 frames, and another frame may follow."""
+    at = 0
+    is_open = False
+    while at + _HEADER_BYTES <= len(data):
+        kind, flags = data[at + 3], data[at + 4]
+        if kind > _CONTINUATION or data[at + 5] & 0x80:
+            return False
+        if kind in (_HEADERS, _CONTINUATION):
+            is_open = not flags & _END_HEADERS
+        at += _HEADER_BYTES + int.from_bytes(data[at : at + 3], "big")
+    return at == len(data) and not is_open
+
+
+class _Side(asyncio.Protocol):
+    """One end of a link: what it reads is written to the other."""
+
+    def __init__(self, link: _Link) -> None:
+        self._link = link
+        self.other: asyncio.Transport | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on."""
+        if self.other is not None:
+            self.other.write(data)
+
+    def pause_writing(self) -> None:
+        """Read no more of what cannot be written."""
+        if self.other is not None:
+            self.other.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self.other is not None:
+            self.other.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the reason is the peer's business
+        """End the link."""
+        self._link.lose()
+
+
+class _Client(_Side):
+    """The end that was accepted."""
+
+    def __init__(self, link: _Link) -> None:
+        super().__init__(link)
+        self.early: list[bytes] = []
+        """What came with the end of the handshake, before the front was reached."""
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on, or keep until there is a front to pass it to."""
+        if self.other is not None:
+            self.other.write(data)
+        else:
+            self.early.append(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end of this direction on, and stay for the answers; over TLS one end is the end of both."""
+        if self._link.is_tls or self.other is None:
+            return False
+        self.other.write_eof()
+        return True
+
+
+class _Parting(_Side):
+    """The front's end of a link whose client is to be told to go, until it has been told."""
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on, and tell the client as soon as that is between two frames."""
+        super().data_received(data)
+        if ends_between_frames(data):
+            self._link.say_goaway()
+
+
+class _Link:
+    """One client and its connection to the front."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._loop = asyncio.get_running_loop()
+        self._client = _Client(self)
+        self._front = _Side(self)
+        self._transports: list[asyncio.Transport] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._lost = 0
+        self.is_tls = relay.is_tls
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What was read and not yet sent, in both directions."""
+        return 0 if self._is_closing else sum(one.get_write_buffer_size() for one in self._transports)
+
+    def begin(self, accepted: socket.socket) -> None:
+        """Shake hands and reach the front."""
+        self._opening = asyncio.create_task(self._open(accepted))
+
+    def lose(self) -> None:
+        """Note that one of the connections has ended."""
+        self._lost += 1
+        if self._lost < len(self._transports):
+            self.close()
+        else:
+            self._is_closing = True
+            self._forget()
+
+    def close(self) -> None:
+        """Send what was written, and end both connections."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._set_timer(self._loop.call_later(_FAREWELL_SECONDS, self.abort))
+            for transport in self._transports:
+                transport.close()
+
+    def abort(self) -> None:
+        """End both connections now."""
+        self._is_closing = True
+        self._forget()
+        if self._opening is not None:
+            self._opening.cancel()
+        for transport in self._transports:
+            transport.abort()
+
+    def part(self) -> None:
+        """Tell the client to go, at the next place where that can be said."""
+        if len(self._transports) < 2 or self._is_closing:
+            return
+        parting = _Parting(self)
+        parting.other = self._front.other
+        self._transports[1].set_protocol(parting)
+        self._set_timer(self._loop.call_later(self._relay.settings.grpc_max_connection_age_grace, self.close))
+
+    def say_goaway(self) -> None:
+        """Tell the client to go; what it reads next is a new frame."""
+        self._transports[0].write(GOAWAY)
+        self._transports[1].set_protocol(self._front)
+
+    async def _open(self, accepted: socket.socket) -> None:
+        try:
+            client = await self._relay.secure(accepted, self._client)
+            self._transports.append(client)
+            self._relay.check(client)
+            client.pause_reading()
+            front, _ = await self._loop.create_unix_connection(lambda: self._front, self._relay.path)
+        except (OSError, asyncio.CancelledError) as error:  # an ssl.SSLError and a timeout are OSErrors
+            self._relay.failed.add()
+            _LOG.debug("a client could not be connected: %s", error)
+            self.abort()
+        else:
+            self._join(client, front)
+
+    def _join(self, client: asyncio.Transport, front: asyncio.Transport) -> None:
+        self._transports.append(front)
+        if self._is_closing:
+            front.abort()
+            return
+        settings = self._relay.settings
+        for transport in self._transports:
+            transport.set_write_buffer_limits(settings.grpc_relay_buffer_bytes_max)
+        self._client.other, self._front.other = front, client
+        front.writelines(self._client.early)
+        self._client.early.clear()
+        client.resume_reading()
+        if settings.grpc_max_connection_age:
+            share = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - nobody gains from guessing it
+            self._set_timer(self._loop.call_later(share * settings.grpc_max_connection_age, self.part))
+
+    def _forget(self) -> None:
+        self._relay.links.discard(self)
+        self._set_timer(None)
+
+    def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = timer
+
+
+class Relay:
+    """A listener whose connections end at the front."""
+
+    def __init__(self, settings: GrpcSettings, files: TlsFiles | None, path: str, registry: Registry) -> None:
+        self.settings = settings
+        self.path = path
+        self.is_tls = files is not None
+        self.links: set[_Link] = set()
+        self._followed = Followed(files, _context) if files is not None else None
+        self._context: ssl.SSLContext | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self.failed = registry.counter("weir.relay.failed")
+        self._refused = registry.counter("weir.relay.refused")
+        registry.gauge("weir.relay.connections", lambda: len(self.links))
+        registry.gauge("weir.relay.buffered_bytes", lambda: sum(link.buffered_bytes for link in self.links))
+        self.port = 0
+        """The port listened on, once started; 0 on a Unix socket."""
+
+    async def start(self) -> None:
+        """Open the listener.
+
+        Raises:
+            OSError: the address cannot be listened on, or a TLS file cannot be read.
+            ssl.SSLError: the TLS files do not fit together.
+        """
+        if self._followed is not None:
+            self._context = self._followed.first()
+        listener = _unix_listener(self.settings) if self.settings.grpc_uds else await _tcp_listener(self.settings)
+        self.port = 0 if self.settings.grpc_uds else listener.getsockname()[1]
+        self._accepting = asyncio.create_task(self._accept(listener))
+
+    def part(self) -> None:
+        """Accept no connection any more, and tell every client to go."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for link in self.links:
+            link.part()
+
+    async def stop(self) -> None:
+        """Send what was written, and end every connection."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
+        for link in list(self.links):
+            link.close()
+        # Each link aborts itself when its farewell has lasted too long.
+        while self.links:  # noqa: ASYNC110 - an event would be one more thing to keep for each link
+            await asyncio.sleep(_FAREWELL_SECONDS / 100)
+        # What was aborted lets go of its socket in the next turns of the loop.
+        await asyncio.sleep(_FAREWELL_SECONDS / 100)
+
+    async def secure(self, accepted: socket.socket, client: _Client) -> asyncio.Transport:
+        """Return a connection to speak over, after its handshake where TLS is asked for.
+
+        Raises:
+            OSError: the handshake failed, or its time was up.
+        """
+        loop = asyncio.get_running_loop()
+        if self._followed is None or self._context is None:
+            transport, _ = await loop.connect_accepted_socket(lambda: client, accepted)
+            return transport
+        self._context = self._followed.changed() or self._context
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: client,
+            accepted,
+            ssl=self._context,
+            ssl_handshake_timeout=self.settings.grpc_tls_handshake_timeout,
+            ssl_shutdown_timeout=_FAREWELL_SECONDS,
+        )
+        return transport
+
+    def check(self, client: asyncio.Transport) -> None:
+        """See that a client is whom we serve.
+
+        Raises:
+            PermissionError: it does not bear the name asked for.
+        """
+        name = self.settings.grpc_client_tls_san
+        if self.is_tls and name and not has_name(_names(client), name):
+            raise PermissionError("the client certificate does not bear the name asked for")
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    accepted, _ = await loop.sock_accept(listener)
+                except OSError as error:
+                    # No more file descriptors, mostly: it goes on when some have been given back.
+                    _LOG.error("no connection can be accepted for %g s: %s", _ACCEPT_PAUSE_SECONDS, error)
+                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                    continue
+                if len(self.links) >= self.settings.grpc_connections_max:
+                    self._refused.add()
+                    accepted.close()
+                    continue
+                link = _Link(self)
+                self.links.add(link)
+                link.begin(accepted)
+
+
+async def _tcp_listener(settings: GrpcSettings) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    addresses = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
+    family, _, _, _, address = addresses[0]
+    # Several processes may share the port, as the reference's do.
+    return _opened(socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=True))
+
+
+def _unix_listener(settings: GrpcSettings) -> socket.socket:
+    path = Path(settings.grpc_uds)
+    if path.is_socket():
+        path.unlink()  # as gRPC does; it outlives the process that made it
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    return _opened(listener)
+
+
+def _opened(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)
+    return listener
+
+
+def _names(transport: asyncio.Transport) -> list[str]:
+    certificate = transport.get_extra_info("peercert") or {}
+    return [name for _, name in certificate.get("subjectAltName", ())]
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    context = files.context()
+    context.set_alpn_protocols(["h2"])
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    # Each connection proves itself anew: none is taken up from before a CA was replaced.
+    context.num_tickets = 0
+    return context

@@ -1,0 +1,242 @@
+"""What stands before the front: handshakes, bounds, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from serving.calls import Call, Failure, Reply, StatusCode
+from serving.metrics import Registry
+from serving.relay import Relay
+from serving.settings import GrpcSettings
+from serving.tls import channel_credentials
+from tests.fakes.certificates import Ca, issue, make_ca
+from tests.wire import http2
+from tests.wire.gate import Gate, until
+from tests.wire.transports import HEALTH_SERVICE, PATH, Connect, Serve, Served
+
+MIB = 1024 * 1024
+AGED = {"grpc_max_connection_age": 3600.0}
+"""What puts the relay before a plain front."""
+
+
+@pytest.fixture
+def transport_name() -> str:
+    return "front"
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Ca:
+    return make_ca(tmp_path)
+
+
+@pytest.fixture
+def serve_tls(serve: Serve, ca: Ca) -> Callable[..., Awaitable[Served]]:
+    pair = issue(ca, ["127.0.0.1"], "server")
+
+    async def start(**options: Any) -> Served:
+        files = {"grpc_server_tls_cert": str(pair.certificate), "grpc_server_tls_key": str(pair.key)}
+        return await serve(grpc_server_use_tls=True, **files, **options)
+
+    return start
+
+
+@pytest.fixture
+def client_context(ca: Ca) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(ca.path))
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+async def _open(
+    served: Served, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", served.server.port, ssl=context)
+
+
+async def _until_answered(reader: asyncio.StreamReader, count: int) -> bytes:
+    data = b""
+    async with asyncio.timeout(10):
+        while len(http2.answered(data)) < count:
+            piece = await reader.read(MIB)
+            assert piece, "the connection ended before its answers"
+            data += piece
+    return data
+
+
+async def _until_seen(reader: asyncio.StreamReader, kind: int) -> bytes:
+    data = b""
+    async with asyncio.timeout(10):
+        while not any(one.kind == kind for one in http2.frames(data)):
+            data += await reader.read(MIB)
+    return data
+
+
+async def _until_end(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(10):
+        while await reader.read(MIB):
+            pass
+
+
+async def test_calls_over_tls_are_as_without(serve_tls: Serve, connect: Connect, gate: Gate, ca: Ca) -> None:
+    def answer(call: Call) -> Reply:
+        return Failure(StatusCode.NOT_FOUND, "überall") if call.message == b"bad" else call.message
+
+    gate.answer = answer
+    channel = connect(await serve_tls(), channel_credentials(str(ca.path)))
+    method = channel.unary_unary(PATH)
+    large = b"x" * (4 * MIB)
+    bad = method(b"bad")
+
+    assert await method(large) == large
+    assert (await bad.code(), await bad.details()) == (grpc.StatusCode.NOT_FOUND, "überall")
+    assert (
+        await channel.unary_unary("/grpc.health.v1.Health/Check")(
+            b"\x0a" + bytes((len(HEALTH_SERVICE),)) + HEALTH_SERVICE.encode()
+        )
+        == b"\x08\x01"
+    )
+    assert await channel.unary_unary("/other.Service/Method")(b"").code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_http2_is_agreed_on(serve_tls: Serve, client_context: ssl.SSLContext) -> None:
+    _, writer = await _open(await serve_tls(), client_context)
+    tls = writer.get_extra_info("ssl_object")
+    writer.close()
+
+    assert (tls.selected_alpn_protocol(), tls.version()) == ("h2", "TLSv1.3")
+
+
+async def test_what_comes_with_the_end_of_the_handshake_is_not_lost(
+    serve_tls: Serve, client_context: ssl.SSLContext
+) -> None:
+    reader, writer = await _open(await serve_tls(), client_context)
+    writer.write(http2.hello() + b"".join(http2.call(stream) for stream in range(1, 200, 2)))
+    data = await _until_answered(reader, 100)
+    writer.close()
+
+    assert sorted(http2.answered(data)) == list(range(1, 200, 2))
+
+
+async def test_old_tls_is_refused(serve_tls: Serve, client_context: ssl.SSLContext) -> None:
+    served = await serve_tls()
+    with pytest.deprecated_call():
+        client_context.maximum_version = ssl.TLSVersion.TLSv1_1
+    client_context.set_ciphers("ALL:@SECLEVEL=0")
+
+    with pytest.raises(OSError):  # noqa: PT011 - a reset or an alert, as the kernel has it
+        await _open(served, client_context)
+    await until(lambda: served.value("weir.relay.failed") == 1)
+
+
+async def test_a_client_that_never_shakes_hands_is_sent_away(serve_tls: Serve) -> None:
+    served = await serve_tls(grpc_tls_handshake_timeout=0.05)
+    reader, writer = await _open(served)
+    await _until_end(reader)
+    writer.close()
+
+    assert (served.value("weir.relay.failed"), served.value("weir.relay.connections")) == (1, 0)
+
+
+async def test_a_client_that_vanishes_in_its_handshake_leaves_nothing(serve_tls: Serve) -> None:
+    served = await serve_tls()
+    _, writer = await _open(served)
+    writer.write(b"\x16\x03\x01")
+    await until(lambda: served.value("weir.relay.connections"))
+    writer.transport.abort()
+
+    await until(lambda: not served.value("weir.relay.connections"))
+
+
+async def test_one_connection_too_many_is_closed_at_once_and_counted(
+    serve_tls: Serve, connect: Connect, ca: Ca
+) -> None:
+    served = await serve_tls(grpc_connections_max=1)
+    method = connect(served, channel_credentials(str(ca.path))).unary_unary(PATH)
+    await method(b"1")
+    reader, writer = await _open(served)
+    await _until_end(reader)
+    writer.close()
+
+    assert served.value("weir.relay.refused") == 1
+    assert await method(b"2") == b"2"
+
+
+async def test_a_connection_that_ends_makes_room(serve_tls: Serve, client_context: ssl.SSLContext) -> None:
+    served = await serve_tls(grpc_connections_max=1)
+    _, first = await _open(served, client_context)
+    first.close()
+    await until(lambda: not served.value("weir.relay.connections"))
+    reader, second = await _open(served, client_context)
+    second.write(http2.hello() + http2.call(1))
+
+    assert http2.answered(await _until_answered(reader, 1)) == [1]
+    second.close()
+
+
+async def test_who_reads_slowly_is_waited_for_and_not_buffered_for(serve: Serve, connect: Connect) -> None:
+    served = await serve(**AGED, grpc_relay_buffer_bytes_max=MIB)
+    reader, writer = await _open(served)
+    window = http2.frame(http2.SETTINGS, payload=b"\0\4\x7f\xff\xff\xff") + http2.frame(
+        http2.WINDOW_UPDATE, payload=b"\x7f\xfe\0\0"
+    )
+    body = b"x" * 60_000
+    calls = b"".join(http2.large_call(stream, body) for stream in range(1, 800, 2))
+    writer.write(http2.PREFACE + window)
+    await _until_seen(reader, http2.WINDOW_UPDATE)  # before it, so much may not be sent
+    reader._transport.pause_reading()  # type: ignore[attr-defined]  # a reader that does not read
+    writer.write(calls)
+    await until(lambda: served.value("weir.relay.buffered_bytes") > MIB)
+    answer = await connect(served).unary_unary(PATH)(b"other")
+    buffered = served.value("weir.relay.buffered_bytes")
+    reader._transport.resume_reading()  # type: ignore[attr-defined]
+    data = await _until_answered(reader, 400)
+    writer.close()
+
+    assert answer == b"other"
+    assert buffered < 3 * MIB  # of 24, and in two directions
+    assert sorted(http2.answered(data)) == list(range(1, 800, 2))
+
+
+async def test_a_client_that_has_said_all_gets_its_answers(tmp_path: Path) -> None:
+    async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read() + b" was all")
+        writer.close()
+
+    path = str(tmp_path / "behind")
+    behind = await asyncio.start_unix_server(answer_at_the_end, path)
+    relay = Relay(GrpcSettings(grpc_host="127.0.0.1", grpc_port=0), None, path, Registry())
+    await relay.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(b"this")
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await relay.stop()
+    behind.close()
+
+    assert answer == b"this was all"
+
+
+async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(serve: Serve, gate: Gate) -> None:
+    served = await serve(**AGED, grace_seconds=30.0)
+    gate.shut()
+    reader, writer = await _open(served)
+    writer.write(http2.hello() + http2.call(1, b"1"))
+    await until(lambda: gate.messages)
+    stopping = asyncio.create_task(served.server.stop())
+    writer.write(http2.frame(http2.PING, payload=b"12345678"))
+    data = await _until_seen(reader, http2.GOAWAY)
+    gate.open()
+    data += await _until_answered(reader, 1)
+    await stopping
+    writer.close()
+
+    assert http2.answered(data) == [1]
