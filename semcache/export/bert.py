@@ -41,27 +41,33 @@ class Shape:
     """`mean` or `cls`."""
 
 
+class NotBuiltHereError(ExportError):
+    """A model that is no plain BERT: it may be traced instead."""
+
+
 def read_shape(config: Mapping[str, object], pooling: Mapping[str, object]) -> Shape:
     """Read a model's own description.
 
     Raises:
-        ExportError: it is no BERT, or pooled in a way that is not built here.
+        NotBuiltHereError: it is no BERT, or pooled in a way that is not built here.
     """
     if config.get("architectures") != ["BertModel"] or config.get("hidden_act") != "gelu":
-        raise ExportError("not a plain BertModel with gelu")
+        raise NotBuiltHereError("it is no plain BertModel with gelu")
     if config.get("position_embedding_type", "absolute") != "absolute":
-        raise ExportError("positions are not absolute")
-    ways = [way for way in ("mean_tokens", "cls_token") if pooling.get(f"pooling_mode_{way}")]
-    others = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True]
-    if len(ways) != 1 or len(others) != 1:
-        raise ExportError(f"pooling is {others}, not the mean or the first token")
+        raise NotBuiltHereError("its positions are not absolute")
+    # Versions of sentence-transformers before 5.2 write a flag for each way, later ones the ways' names.
+    flags = [key.removeprefix("pooling_mode_").split("_", 1)[0] for key, value in pooling.items() if value is True]
+    named = pooling.get("pooling_mode", [flag for flag in flags if flag != "include"])
+    ways = [named] if isinstance(named, str) else named
+    if ways not in (["mean"], ["cls"]):
+        raise NotBuiltHereError(f"its pooling is {ways}, not the mean or the first token")
     return Shape(
         layers=int(str(config["num_hidden_layers"])),
         heads=int(str(config["num_attention_heads"])),
         width=int(str(config["hidden_size"])),
         positions=int(str(config["max_position_embeddings"])),
         norm_epsilon=float(str(config["layer_norm_eps"])),
-        pooling=ways[0].split("_", 1)[0],
+        pooling=str(ways[0]),
     )
 
 

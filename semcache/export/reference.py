@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,22 @@ TEXTS: Sequence[str] = (
 """From 5 tokens to beyond any window of 256; several scripts, code."""
 
 
+def load_original(model: str) -> Any:  # noqa: ANN401 - a class of a package that need not be there
+    """Load a model as sentence-transformers does.
+
+    Raises:
+        ExportError: the package is not installed, or does not load this.
+    """
+    try:
+        package = importlib.import_module("sentence_transformers")
+    except ImportError:
+        raise ExportError("sentence-transformers is not installed (pip install sentence-transformers onnx)") from None
+    try:
+        return package.SentenceTransformer(model, device="cpu")
+    except (OSError, ValueError) as error:
+        raise ExportError(f"sentence-transformers does not load {model}: {str(error).splitlines()[0]}") from error
+
+
 def vectors(folder: Path, revision: str) -> tuple[Sequence[str], Embeddings]:
     """Return texts and their vectors by the original model.
 
@@ -59,12 +76,11 @@ def vectors(folder: Path, revision: str) -> tuple[Sequence[str], Embeddings]:
     if recorded.exists():
         return _read(recorded)
     try:
-        package = importlib.import_module("sentence_transformers")
-    except ImportError:
+        model = load_original(str(folder))
+    except ExportError as error:
         raise ExportError(
-            f"nothing to compare with: sentence-transformers is not installed, and no vectors are recorded for weights {revision}"
+            f"nothing to compare with: {error}; and no vectors are recorded for weights {revision}"
         ) from None
-    model = package.SentenceTransformer(str(folder), device="cpu")
     return TEXTS, np.asarray(model.encode(list(TEXTS), normalize_embeddings=True), np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -10,20 +11,27 @@ import pytest
 
 from semcache.embedder import Embedder
 from semcache.embedders.onnx import OnnxEmbedder
+from semcache.embedders.sentence import SentenceEmbedder
 from semcache.errors import EmbedUnavailable
 from semcache.settings import EmbedderSettings
 from serving.clock import SystemClock
 from tests.fakes.embedder import FakeEmbedder
-from tests.fakes.models import model_folder
+from tests.fakes.models import model_folder, source_folder
+
+# PyTorch is not installed with the tests; where sentence-transformers is, it is held to the same.
+HAS_ORIGINAL = importlib.util.find_spec("sentence_transformers") is not None
+KINDS = ["fake", "int8", "fp32", *(["sentence"] if HAS_ORIGINAL else [])]
 
 
 def make_embedder(kind: str) -> Embedder:
     if kind == "fake":
         return FakeEmbedder()
+    if kind == "sentence":  # pragma: no cover - see above
+        return SentenceEmbedder(EmbedderSettings(model=str(source_folder())), SystemClock())
     return OnnxEmbedder(model_folder(kind), EmbedderSettings(), SystemClock())
 
 
-@pytest.fixture(params=["fake", "int8", "fp32"])
+@pytest.fixture(params=KINDS)
 async def embedder(request: pytest.FixtureRequest) -> AsyncIterator[Embedder]:
     embedder = make_embedder(request.param)
     await embedder.start()
