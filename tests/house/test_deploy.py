@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from docs.settings_tables import groups
 from ratelimit import settings
+from semcache import settings as cache_settings
+from semcache.config.files import load
 from serving.environment import names_of
 from tests.house.sources import ROOT, name
 
@@ -32,6 +35,8 @@ NEEDED = {
     "PodDisruptionBudget": ["spec.minAvailable", "spec.selector.matchLabels"],
     "ReferenceGrant": ["spec.from.kind", "spec.to.kind"],
     "Service": ["spec.selector", "spec.ports.port"],
+    "ConfigMap": ["data"],
+    "StatefulSet": ["spec.serviceName", "spec.template.spec.containers.image", "spec.volumeClaimTemplates.spec"],
     "TrafficPolicy": ["spec.targetRefs.kind", "spec.rateLimit.global.extensionRef.name"],
 }
 
@@ -70,7 +75,8 @@ def environments(node: Any) -> Iterator[Mapping[str, str]]:
     """Find what Kubernetes (`env`, a list) and compose (`environment`, a map) set for a service of ours."""
     match node:
         case {"env": list(pairs)}:
-            yield {pair["name"]: pair["value"] for pair in pairs}
+            # What comes from a Secret is not here; any text stands for it.
+            yield {pair["name"]: pair.get("value", "secret:1") for pair in pairs}
         case {"environment": dict(pairs)}:
             yield pairs
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
@@ -109,14 +115,16 @@ def test_every_manifest_has_what_its_kind_needs(path: Path) -> None:
     "environment", [ENVOY_GATEWAY, *(each for _, each in SET)], ids=["Envoy Gateway's own", *(path for path, _ in SET)]
 )
 def test_what_is_set_exists_and_is_taken(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for set_here in os.environ.keys() & names_of(settings.GROUPS):
+    is_cache = "SEMCACHE_NAMESPACES_PATH" in environment
+    known = names_of(settings.GROUPS) | (names_of(groups(cache_settings)) if is_cache else {})
+    for set_here in os.environ.keys() & known.keys():
         monkeypatch.delenv(set_here)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
 
-    settings.load()
+    (cache_settings if is_cache else settings).load()
 
-    assert environment.keys() <= names_of(settings.GROUPS).keys()
+    assert environment.keys() <= known.keys()
 
 
 def test_services_of_ours_are_set_up_there() -> None:
@@ -127,6 +135,8 @@ def test_services_of_ours_are_set_up_there() -> None:
         "deploy/envoy-ai-gateway/quota-service.yaml",
         "deploy/envoy-gateway/values.yaml",
         "deploy/helm/weir/values.yaml",
+        "deploy/semcache/fleet.yaml",
+        "deploy/semcache/single.yaml",
     } <= where
 
 
@@ -153,6 +163,13 @@ def test_istio_is_given_what_was_run_with_a_real_envoy() -> None:
     assert [*filters, manager["http_filters"][-1]] == manager["http_filters"]
     assert host["typed_per_filter_config"] == routes["virtual_hosts"][0]["typed_per_filter_config"]
     assert host["request_headers_to_remove"] == routes["request_headers_to_remove"]
+
+
+def test_the_namespaces_of_the_cache_can_be_loaded(tmp_path: Path) -> None:
+    config = documents(DEPLOY / "semcache" / "single.yaml")[0]
+    (tmp_path / "namespaces.yaml").write_text(config["data"]["namespaces.yaml"])
+
+    assert load(tmp_path, cache_settings.NamespaceSettings()).find("support") is not None
 
 
 def test_the_chart_asks_only_for_values_that_it_has() -> None:
