@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ class Curve:
 
     def probability(self, score: float) -> float:
         """Return how probable it is that an answer with that score is right."""
-        return float(probabilities(self, np.array([score]))[0])
+        log_odds = self.intercept + self.slope * (score - self.pivot)
+        return 1.0 / (1.0 + math.exp(-min(max(log_odds, -_LOG_ODDS_MAX), _LOG_ODDS_MAX)))
 
     @property
     def matrix(self) -> Numbers:

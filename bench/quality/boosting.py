@@ -11,6 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from semcache.verifier.features import FEATURES
 from semcache.verifier.trees import LEAVES_MAX, Forest, Split
 
+_SIMILARITY = FEATURES.index("similarity")
+
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 
@@ -21,20 +23,21 @@ class Trees:
 
     splits: list[Split]
     leaves: list[list[float]]
+    features: int = len(FEATURES)
 
     def forest(self) -> Forest:
         """Return the form that is served."""
-        return Forest(self.splits, self.leaves, len(FEATURES))
+        return Forest(self.splits, self.leaves, self.features)
 
     def scaled(self, factor: float) -> Trees:
         """Return the model whose score is `factor` times as much."""
-        return Trees(self.splits, [[factor * value for value in tree] for tree in self.leaves])
+        return Trees(self.splits, [[factor * value for value in tree] for tree in self.leaves], self.features)
 
     def joined(self, other: Trees) -> Trees:
         """Return the model whose score is the sum of both."""
         shift = len(self.leaves)
         moved = [Split(s.tree + shift, s.feature, s.threshold, s.left_leaves) for s in other.splits]
-        return Trees(self.splits + moved, self.leaves + other.leaves)
+        return Trees(self.splits + moved, self.leaves + other.leaves, other.features)
 
 
 def fit(rows: Matrix, labels: Labels, rounds: int) -> HistGradientBoostingClassifier:
@@ -46,7 +49,7 @@ def fit(rows: Matrix, labels: Labels, rounds: int) -> HistGradientBoostingClassi
         min_samples_leaf=40,
         l2_regularization=1.0,
         # More similarity never lowers a score: a threshold then means one thing.
-        monotonic_cst=[int(name == "similarity") for name in FEATURES],
+        monotonic_cst=[int(column == _SIMILARITY) for column in range(rows.shape[1])],
         early_stopping=False,
         random_state=1,
     )
@@ -67,7 +70,7 @@ def plain(model: HistGradientBoostingClassifier) -> Trees:
         leaves.append(values)
     start = float(np.asarray(model._baseline_prediction).item())  # noqa: SLF001
     leaves[0] = [value + start for value in leaves[0]]
-    return Trees(splits, leaves)
+    return Trees(splits, leaves, int(model.n_features_in_))
 
 
 def _flatten(nodes: npt.NDArray[np.void], at: int, tree: int, values: list[float], splits: list[Split]) -> None:

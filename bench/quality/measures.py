@@ -25,6 +25,7 @@ TARGETS = (
     *(Target(error, Basis.REQUESTS) for error in (0.005, 0.01, 0.02, 0.05)),
     *(Target(error, Basis.HITS) for error in (0.08, 0.1, 0.15)),
 )
+COMPARED = Target(0.01, Basis.REQUESTS)
 LABELLED_SHARE = 0.1
 _DRAWS = 2_000
 
@@ -84,10 +85,12 @@ def pair_quality(scores: Matrix, is_same: Labels) -> dict[str, float]:
     }
 
 
-def rolled(material: Material, scores: Matrix, streams: Sequence[Stream]) -> list[dict[str, Any]]:
+def rolled(
+    material: Material, scores: Matrix, streams: Sequence[Stream], targets: Sequence[Target]
+) -> list[dict[str, Any]]:
     """Return what the rolling gate came to for every target, over all orders."""
     rows = []
-    for target in TARGETS:
+    for target in targets:
         runs = [
             gate.roll(stream, material.near, scores, target, share=LABELLED_SHARE, seed=seed)
             for seed, stream in enumerate(streams)

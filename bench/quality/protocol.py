@@ -18,6 +18,8 @@ from bench.quality.neighbours import Neighbours
 from bench.quality.sheet import Sheet
 
 Scores = npt.NDArray[np.float64]  # one per pair of Neighbours; -inf is a veto
+# Thresholds that are searched: one more or less is a few requests of ten thousand.
+LEVELS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Stream:
 
     def _search(self, scores: Scores, is_kept: Callable[[Outcome], bool]) -> tuple[float, Outcome]:
         levels = np.unique(scores[np.isfinite(scores)])
+        levels = levels[:: max(1, len(levels) // LEVELS)]
         low, high = 0, len(levels) - 1
         while low < high:
             middle = (low + high) // 2
