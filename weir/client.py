@@ -85,10 +85,12 @@ def _answer(entries: Entries, status: rls.RateLimitResponse.DescriptorStatus) ->
 
 
 class Client:
-    """One connection to a service."""
+    """One connection to a service; with credentials, by TLS."""
 
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target)
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self._channel = (
+            grpc.aio.insecure_channel(target) if credentials is None else grpc.aio.secure_channel(target, credentials)
+        )
         self._method = self._channel.unary_unary(
             SHOULD_RATE_LIMIT,
             request_serializer=rls.RateLimitRequest.SerializeToString,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.e2e.conftest import Ask, StartGateway
 from tests.fakes.certificates import Ca, issue, make_ca
 from tests.fakes.processes import RatelimitProcess
+from weir.__main__ import main
 
 RULES = """
 domain: requests
@@ -25,7 +28,7 @@ def ca(tmp_path: Path) -> Ca:
 
 @pytest.fixture
 async def service(tmp_path: Path, ca: Ca):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    own = issue(ca, ["ratelimit"], "server")
+    own = issue(ca, ["ratelimit", "127.0.0.1"], "server")
     health = issue(ca, ["gateway"], "health")
     environment = {
         "GRPC_SERVER_USE_TLS": "true",
@@ -83,3 +86,14 @@ async def test_a_client_of_another_authority_is_not_answered(
     statuses = [(await ask(gateway)).status for _ in range(2)]
 
     assert statuses == [503, 503]
+
+
+@pytest.mark.parametrize(("is_shown", "status"), [(True, 0), (False, 2)], ids=["with a certificate", "without"])
+async def test_a_check_can_prove_who_asks(service: RatelimitProcess, ca: Ca, *, is_shown: bool, status: int) -> None:
+    shown = issue(ca, ["gateway"], "shown")
+    proof = ["--cert", str(shown.certificate), "--key", str(shown.key)] if is_shown else []
+    command = ["check", "--domain", "requests", "--target", service.target, "--cacert", str(ca.path), *proof, "user=a"]
+
+    result = await asyncio.to_thread(CliRunner().invoke, main, command)
+
+    assert result.exit_code == status, result.output

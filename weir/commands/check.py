@@ -6,13 +6,17 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
+import grpc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from weir.client import Answer, Answers, AskError, Client, Entries
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 STATUS_OVER = 1
 STATUS_ERROR = 2
@@ -39,6 +43,7 @@ class Descriptor(click.ParamType[Entries]):
       weir check --domain llm user=alice model=large      two descriptors in one call
       weir check --domain llm user=alice --hits 500       spends 500
       weir check --domain llm user=alice --json | jq .statuses
+      weir check --domain llm user=alice --target ratelimit:8081 --cacert ca.crt --cert tls.crt --key tls.key
     """
 )
 @click.argument("descriptors", metavar="KEY=VALUE,…", nargs=-1, required=True, type=Descriptor())
@@ -47,14 +52,30 @@ class Descriptor(click.ParamType[Entries]):
     "--hits", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="What to spend; 0 only looks."
 )
 @click.option("--target", default="localhost:8081", show_default=True, help="host:port, or unix:/path of the service.")
+@click.option("--cacert", type=_FILE, help="CA of the service's certificate: speak TLS.")
+@click.option("--cert", type=_FILE, help="Certificate to show, where the service verifies its callers.")
+@click.option("--key", type=_FILE, help="Its private key.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON instead of a table.")
-def check(descriptors: tuple[Entries, ...], domain: str, hits: int, target: str, *, is_json: bool) -> None:
+def check(  # noqa: PLR0913 - options, by name
+    descriptors: tuple[Entries, ...],
+    *,
+    domain: str,
+    hits: int,
+    target: str,
+    cacert: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    is_json: bool,
+) -> None:
     """Ask a running service about one descriptor or several.
 
     Exits with 0 if the request would pass, 1 if it is over limit, 2 if there is no answer.
     """
+    if (cert or key) and not (cacert and cert and key):
+        raise click.UsageError("--cert and --key go together, and with --cacert")
+    question = _ask(target, _credentials(cacert, cert, key) if cacert else None, domain, descriptors, hits)
     try:
-        answers = asyncio.run(_ask(target, domain, descriptors, hits))
+        answers = asyncio.run(question)
     except AskError as error:
         click.echo(f"{target}: {error}", err=True)
         sys.exit(STATUS_ERROR)
@@ -65,8 +86,19 @@ def check(descriptors: tuple[Entries, ...], domain: str, hits: int, target: str,
     sys.exit(STATUS_OVER if answers.is_over else 0)
 
 
-async def _ask(target: str, domain: str, descriptors: Sequence[Entries], hits: int) -> Answers:
-    async with Client(target) as client:
+def _credentials(cacert: Path, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
+    shown, secret = cert.read_bytes() if cert else None, key.read_bytes() if key else None
+    return grpc.ssl_channel_credentials(cacert.read_bytes(), secret, shown)
+
+
+async def _ask(
+    target: str,
+    credentials: grpc.ChannelCredentials | None,
+    domain: str,
+    descriptors: Sequence[Entries],
+    hits: int,
+) -> Answers:
+    async with Client(target, credentials) as client:
         return await client.ask(domain, descriptors, hits)
 
 

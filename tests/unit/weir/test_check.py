@@ -72,3 +72,11 @@ def test_a_service_that_does_not_answer_is_an_error_and_not_a_refusal() -> None:
 
     assert result.exit_code == 2
     assert result.output.startswith("unix:/no/such/socket: UNAVAILABLE")
+
+
+@pytest.mark.parametrize("option", ["--cert", "--key"])
+def test_a_certificate_is_shown_with_its_key_over_tls_only(option: str) -> None:
+    result = CliRunner().invoke(main, ["check", "--domain", "llm", option, __file__, "user=alice"])
+
+    assert result.exit_code == 2
+    assert "--cert and --key go together, and with --cacert" in result.output
