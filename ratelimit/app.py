@@ -17,10 +17,13 @@ from protos.interop.rls.v1 import rls_pb2
 from ratelimit import settings as service_settings
 from ratelimit.accounting import StatsTable
 from ratelimit.api.denials import DenialLog
+from ratelimit.api.desk import Desk
 from ratelimit.api.envoy_rls import PATH, EnvoyRls
 from ratelimit.api.json_rls import JsonRls
+from ratelimit.api.own import OwnApis
 from ratelimit.api.pages import debug_pages, main_pages
 from ratelimit.api.spans import SPAN, describe
+from ratelimit.config.callers import CallersWatch
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.limiter import Limiter
@@ -28,6 +31,7 @@ from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.outage import Outage
 from ratelimit.plan import Planner
+from ratelimit.rights import Rights, holder_of
 from ratelimit.settings import Settings
 from ratelimit.source import Rules, RuleSource
 from ratelimit.store import Policy, Store
@@ -78,7 +82,11 @@ class Service:
         self.source = make_source(settings, self.rules)
         self.telemetry = Telemetry(settings.stats, self.registry)
         self.otlp = make_otlp(settings, self.registry, self.telemetry.names, clock)
+        self.rights = Rights([holder_of(token)] if (token := settings.api.token.get_secret_value()) else ())
+        self.denials = DenialLog(settings.log.log_denials_per_second)
+        self.limiter, self.planner = self._limiter()
         self.rls = self._rls()
+        self.apis = self._apis()
         self.should_rate_limit = self._traced(self.rls.should_rate_limit)
         self.grpc = self._grpc()
 
@@ -104,11 +112,12 @@ class Service:
                 self.store, self.health, self.outage, follows=self.settings.redis.health_check_active_connection
             ),
             RulesWatch(self.rules, self.source, self.health, self.settings),
+            *self._callers(),
             self.grpc,
             *after,
         ]
 
-    def _rls(self) -> EnvoyRls:
+    def _limiter(self) -> tuple[Limiter, Planner]:
         limiter = self.settings.limiter
         cache = LocalCache(limiter.local_cache_size_in_bytes) if limiter.local_cache_size_in_bytes else None
         if cache is not None:
@@ -125,16 +134,36 @@ class Service:
             outage=self.outage,
         )
         planner = Planner(key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio)
+        return deciding, planner
+
+    def _rls(self) -> EnvoyRls:
         return EnvoyRls(
-            limiter=deciding,
-            planner=planner,
+            limiter=self.limiter,
+            planner=self.planner,
             rules=self.rules,
-            settings=limiter,
+            settings=self.settings.limiter,
             registry=self.registry,
             stats=self.stats,
-            denials=DenialLog(self.settings.log.log_denials_per_second),
+            denials=self.denials,
             clock=self.clock,
         )
+
+    def _apis(self) -> OwnApis:
+        desk = Desk(
+            limiter=self.limiter,
+            planner=self.planner,
+            rules=self.rules,
+            rights=self.rights,
+            denials=self.denials,
+            clock=self.clock,
+            registry=self.registry,
+            descriptors_max=self.settings.limiter.descriptors_max,
+        )
+        return OwnApis(desk, self.settings.api)
+
+    def _callers(self) -> list[Part]:
+        api = self.settings.api
+        return [CallersWatch(api, self.rights, self.registry)] if api.callers_path else []
 
     def _traced(self, handler: PromptHandler) -> PromptHandler:
         if not self.settings.tracing.tracing_enabled:
@@ -146,15 +175,19 @@ class Service:
         return tracing.traced(handler, SPAN, describe)
 
     def _grpc(self) -> Transport:
-        described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]}
+        described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"], **self.apis.described()}
         return make_transport(
             self.settings.grpc,
-            [Method(PATH, self.should_rate_limit, keeps_trace=self.settings.tracing.tracing_enabled)],
+            [
+                Method(PATH, self.should_rate_limit, keeps_trace=self.settings.tracing.tracing_enabled),
+                *self.apis.methods(),
+            ],
             self.clock,
             self.registry,
             handlers=[
                 health_handler(self.health, HEALTH_NAME, watches_max=self.settings.grpc.grpc_health_watches_max),
                 reflection_handler(described),
+                *self.apis.handlers(),
             ],
             grace_seconds=self.settings.lifecycle.drain_grace,
         )

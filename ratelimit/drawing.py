@@ -133,13 +133,22 @@ def draw_of(counting: Counting, op: Op, hits: int, role: Role, request_id: str, 
     return Draw(counting.stem, op, hits, terms, role, request_id, is_per_second=is_per_second)
 
 
-def looked(plan: Plan, hits: int, standings: Sequence[Standing]) -> Sequence[Standing]:
-    """Return how counters that were only looked at stand to hits that would be spent."""
-    costs = [(counting.terms, step.cost(hits)) for step in plan.steps for counting in step.countings]
+def told(plan: Plan, hits: int, wish: Wish, standings: Sequence[Standing], spans: Spans) -> Sequence[Standing]:
+    """Return standings as a caller is told them: to hits that were only looked at, and with every reset."""
+    costs = [(counting, step.cost(hits)) for step in plan.steps for counting in step.countings]
     return [
-        standing._replace(is_over=standing.is_over or standing.after + standing.held + cost > terms.capacity)
-        for (terms, cost), standing in zip(costs, standings, strict=True)
+        _told(counting, cost if wish.is_look else 0, standing, spans)
+        for (counting, cost), standing in zip(costs, standings, strict=True)
     ]
+
+
+def _told(counting: Counting, looked: int, standing: Standing, spans: Spans) -> Standing:
+    terms = counting.terms
+    if looked and standing.after + standing.held + looked > terms.capacity:
+        standing = standing._replace(is_over=True)
+    if terms.algorithm is Algorithm.REFERENCE:
+        return standing._replace(reset_ms=spans.of(counting.limit).reset_seconds * 1000)
+    return standing
 
 
 def status(

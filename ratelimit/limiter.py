@@ -135,7 +135,7 @@ class Limiter:
         if statuses is None:
             return error
         draft.statuses = statuses
-        return self._verdict(draft, modes)
+        return self._verdict(draft, modes, spans)
 
     def _draft(self, ask: Ask, now: float, spans: Spans) -> Draft:
         draft = Draft(ask, [])
@@ -195,11 +195,11 @@ class Limiter:
             if isinstance(answer, StoreError):
                 return answer
             answer = self._stand(draft, draft.admission, answer, spans)
-            return self._verdict(draft, modes, draft.admission.draws, answer)
-        return self._verdict(draft, modes)
+            return self._verdict(draft, modes, spans, draft.admission.draws, answer)
+        return self._verdict(draft, modes, spans)
 
     def _verdict(
-        self, draft: Draft, modes: ModeSettings, draws: Sequence[Draw] = (), standings: Standings = ()
+        self, draft: Draft, modes: ModeSettings, spans: Spans, draws: Sequence[Draw] = (), standings: Standings = ()
     ) -> Verdict:
         plan, statuses = draft.ask.plan, draft.statuses
         wants_headers = modes.limit_response_headers_enabled or modes.limit_request_headers_enabled
@@ -210,6 +210,7 @@ class Limiter:
             folding.metadata(plan, statuses) if modes.response_dynamic_metadata else None,
             draws,
             standings,
+            at=spans.now,
         )
         if plan.has_extras:
             more = extras(plan, statuses, is_over=verdict.is_over and not modes.shadow_mode)
@@ -221,8 +222,8 @@ class Limiter:
         """Turn how the counters of our own modes stand into statuses and statistics."""
         start, ask = 0, draft.ask
         spans = _spans_of(ask, spans)
-        if ask.wish is not None and ask.wish.is_look:
-            standings = drawing.looked(ask.plan, ask.hits, standings)
+        if ask.wish is not None:
+            standings = drawing.told(ask.plan, ask.hits, ask.wish, standings, spans)
         for position, step in enumerate(draft.ask.plan.steps):
             if step.countings:
                 end = start + len(step.countings)

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
 from serving.environment import names_of, remarks
 from serving.settings import (
     Group,
@@ -172,6 +175,23 @@ class ModeSettings(Group):
     """Its header with the seconds to the end of the window."""
 
 
+class ApiSettings(Group):
+    """LimiterService, AdminService and Kuadrant's service. They answer PERMISSION_DENIED to whom nothing here names."""
+
+    model_config = SettingsConfigDict(env_prefix="API_")
+
+    callers_path: str = ""
+    """YAML file with a list under `callers`: each has one of `san` (a name in the client's certificate), `token_sha256` (of
+    the bearer token that it sends) and `anyone: true`, its `roles` (`ask`, `settle`, `refund`, `administer`) and its
+    `domains` (none: all). Read again when it changes; a file with a problem never replaces a good one."""
+    callers_poll_interval: Seconds = Field(default=5.0, gt=0)
+    """Time between two looks at that file, also where the system tells of changes: the bound on how late one is seen."""
+    token: SecretStr = SecretStr("")
+    """Bearer token of one caller who may do everything, beside that file. Empty: there is none. Never logged."""
+    exchange_calls_max: int = Field(default=1_024, ge=1)
+    """Calls in one message of an Exchange stream; with more the stream ends in RESOURCE_EXHAUSTED."""
+
+
 class HealthSettings(Group):
     """What health waits for, and how errors are spoken."""
 
@@ -195,6 +215,7 @@ class Settings:
     redis_per_second: PerSecondRedisSettings | None
     config: ConfigSettings
     limiter: LimiterSettings
+    api: ApiSettings
     health: HealthSettings
 
 
@@ -207,13 +228,14 @@ class PerSecondSwitch(Group):
 
 GROUPS: tuple[type[Group], ...] = (
     HttpSettings, GrpcSettings, LifecycleSettings, LogSettings, StatsSettings, TracingSettings, RedisSettings,
-    PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, HealthSettings,
+    PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, ApiSettings,
+    HealthSettings,
 )  # fmt: skip
 """Every group that the service reads."""
 
 # Not GRPC_ and OTEL_: libraries read names of their own there.
 _OUR_PREFIXES = (
-    "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
+    "API_CALLERS_", "API_EXCHANGE_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
     "STATS_", "TRACING_", "XDS_CLIENT_",
 )  # fmt: skip
 ABSENT = {"MEMCACHE_": "there is no memcache"}
@@ -236,6 +258,7 @@ def load() -> Settings:
         redis_per_second=read(PerSecondRedisSettings) if read(PerSecondSwitch).redis_persecond else None,
         config=read(ConfigSettings),
         limiter=read(LimiterSettings),
+        api=read(ApiSettings),
         health=read(HealthSettings),
     )
 

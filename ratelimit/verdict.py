@@ -45,6 +45,8 @@ class Verdict:
     """For the upstream, by soft limits."""
     body: bytes = b""
     """For the client of a refused request; empty: the gateway's own."""
+    at: float = 0.0
+    """Unix time of the decision; its windows were those of this moment."""
 
 
 NO_LIMIT = Status(is_over=False)

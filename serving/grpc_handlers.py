@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from serving.identity import has_name
+from serving.calls import Caller
+from serving.identity import bearer_token, has_name
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a string: the class is generic in its stubs only
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -63,6 +64,11 @@ def sans(context: Context) -> tuple[str, ...]:
     """Return the subject alternative names of the certificate that the client proved."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
     return tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def caller_of(context: Context) -> Caller:
+    """Return who calls, with all that was proved about him."""
+    return Caller(context.peer(), sans(context), bearer_token(context.invocation_metadata() or ()))
 
 
 def _guard(method: MethodHandler, check: Callable[[Context], Any]) -> MethodHandler:

@@ -17,7 +17,7 @@ import grpc
 from serving.batches import Batches
 from serving.calls import Call, Caller, Method
 from serving.clock import Clock
-from serving.grpc_handlers import Context, MethodHandler, NamedClients, Paths, sans
+from serving.grpc_handlers import Context, MethodHandler, NamedClients, Paths, caller_of
 from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
@@ -100,7 +100,7 @@ class GrpcServer:
 
     def _unary_methods(self) -> grpc.GenericRpcHandler:
         is_verified = self._tls is not None and self._tls.client_ca
-        caller = _verified_caller if is_verified else _plain_caller
+        caller = caller_of if is_verified else _plain_caller
         return Paths(
             {
                 method.path: _unary(self._batches[method.path], self._clock, caller, keeps_trace=method.keeps_trace)
@@ -137,10 +137,6 @@ def _unary(batches: Batches, clock: Clock, caller: Callable[[Context], Caller], 
 
 def _plain_caller(context: Context) -> Caller:
     return Caller(context.peer(), token=bearer_token(context.invocation_metadata() or ()))
-
-
-def _verified_caller(context: Context) -> Caller:
-    return Caller(context.peer(), sans(context), bearer_token(context.invocation_metadata() or ()))
 
 
 def address_of(settings: GrpcSettings) -> str:

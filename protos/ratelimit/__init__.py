@@ -1,0 +1,1 @@
+"""Our wire contracts of the rate limiter."""

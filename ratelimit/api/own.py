@@ -1,0 +1,33 @@
+"""Our own services beside Envoy's, put together from what those have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.api.desk import Desk
+from ratelimit.api.limiter import SERVICE, LimiterApi
+from ratelimit.settings import ApiSettings
+from serving.calls import Method
+
+
+class OwnApis:
+    """What is served, and how it is described."""
+
+    def __init__(self, desk: Desk, settings: ApiSettings) -> None:
+        self._limiter = LimiterApi(desk, exchange_calls_max=settings.exchange_calls_max)
+
+    def methods(self) -> Sequence[Method]:
+        """Return the methods that are answered in batches."""
+        return self._limiter.methods()
+
+    def handlers(self) -> Sequence[grpc.GenericRpcHandler]:
+        """Return all others."""
+        return [self._limiter.streams()]
+
+    def described(self) -> Mapping[str, ServiceDescriptor]:
+        """Return what reflection shows."""
+        return {SERVICE: limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"]}
