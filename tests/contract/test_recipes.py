@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -12,7 +14,9 @@ from protos.interop.rls.v1.rls_pb2 import RateLimitRequest, RateLimitResponse
 from ratelimit import settings
 from ratelimit.app import Service
 from serving.calls import Call, Caller
+from serving.clock import Clock, SystemClock
 from tests.fakes.clock import FakeClock
+from tests.fakes.redis_servers import RedisServer, running
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 
@@ -22,9 +26,14 @@ OK, OVER = RateLimitResponse.OK, RateLimitResponse.OVER_LIMIT
 class Gateway:
     """Asks under domain `llm`."""
 
-    def __init__(self, service: Service, clock: FakeClock) -> None:
+    def __init__(self, service: Service, clock: Clock) -> None:
         self._service = service
-        self.clock = clock
+        self._clock = clock
+
+    @property
+    def clock(self) -> FakeClock:
+        assert isinstance(self._clock, FakeClock)
+        return self._clock
 
     async def ask(self, *descriptors: str, hits: int | None = 0, refund: bool = False) -> RateLimitResponse:
         """Send one call; a descriptor is written as `key=value,key=value`."""
@@ -36,7 +45,7 @@ class Gateway:
                 descriptor.entries.add(key=key, value=value)
             if hits is not None:
                 descriptor.hits_addend.value = hits
-        call = Call(request.SerializeToString(), self.clock.steady() + 1, Caller("test"))
+        call = Call(request.SerializeToString(), self._clock.steady() + 1, Caller("test"))
         (reply,) = await self._service.rls.should_rate_limit([call])
         assert isinstance(reply, bytes), reply
         return RateLimitResponse.FromString(reply)
@@ -46,19 +55,21 @@ class Gateway:
         return [status.limit_remaining for status in answer.statuses]
 
 
-Cook = Callable[[str], Awaitable[Gateway]]
+class Cook(Protocol):
+    async def __call__(self, recipe: str, *, redis: RedisServer | None = None) -> Gateway: ...
 
 
 @pytest.fixture
 async def cook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cook]:
     started: list[Service] = []
 
-    async def start(recipe: str) -> Gateway:
+    async def start(recipe: str, *, redis: RedisServer | None = None) -> Gateway:
         (tmp_path / "config").mkdir()
         shutil.copy(RECIPES / recipe, tmp_path / "config")
-        for name, value in {"BACKEND_TYPE": "memory", "RUNTIME_ROOT": str(tmp_path), "USE_STATSD": "false"}.items():
+        counters = {"BACKEND_TYPE": "memory"} if redis is None else {"REDIS_URL": str(redis.path)}
+        for name, value in {"RUNTIME_ROOT": str(tmp_path), "USE_STATSD": "false", **counters}.items():
             monkeypatch.setenv(name, value)
-        clock = FakeClock()
+        clock = FakeClock() if redis is None else SystemClock()
         service = Service(settings.load(), clock)
         started.append(service)
         await service.store.start()
@@ -148,3 +159,42 @@ async def test_a_charge_that_is_sent_twice_counts_once(cook: Cook) -> None:
     await gateway.ask("tenant=acme,_request_id=r2,_phase=charge", hits=500)
 
     assert await gateway.remaining("tenant=acme") == [9_100]
+
+
+async def test_near_the_end_of_a_budget_the_request_is_marked_and_at_the_end_refused(cook: Cook) -> None:
+    gateway = await cook("downgrade.yaml")
+    await gateway.ask("tenant=acme", hits=79_999)
+    before = await gateway.ask("tenant=acme")
+    await gateway.ask("tenant=acme", hits=1)
+    near = await gateway.ask("tenant=acme")
+    await gateway.ask("tenant=acme", hits=20_000)
+    end = await gateway.ask("tenant=acme")
+
+    marks = [[(each.key, each.value) for each in answer.request_headers_to_add] for answer in (before, near)]
+
+    assert marks == [[], [("x-model-tier", "small")]]
+    assert [each.overall_code for each in (before, near, end)] == [OK, OK, OVER]
+
+
+async def test_a_refused_client_gets_an_error_that_its_library_understands(cook: Cook) -> None:
+    gateway = await cook("answers.yaml")
+    await gateway.ask("tenant=acme", hits=20_000)
+
+    refused = await gateway.ask("tenant=acme")
+    headers = {each.key: each.value for each in refused.response_headers_to_add}
+
+    assert json.loads(refused.raw_body)["error"]["code"] == "rate_limit_exceeded"
+    assert headers["content-type"] == "application/json"
+    assert headers["retry-after"] == str(refused.statuses[0].duration_until_reset.seconds)
+
+
+async def test_without_redis_each_replica_goes_on_with_its_share(cook: Cook) -> None:
+    with running() as server:
+        gateway = await cook("outages.yaml", redis=server)
+        await gateway.ask("tenant=acme", hits=5_000)
+
+    answers = [await gateway.ask("tenant=acme", hits=hits) for hits in (2_000, 2_000)]
+    free = await gateway.ask("tenant=free", hits=1)
+
+    assert [each.overall_code for each in answers] == [OK, OVER]
+    assert free.overall_code == OVER
