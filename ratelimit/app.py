@@ -23,26 +23,31 @@ from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.own import OwnApis
 from ratelimit.api.pages import debug_pages, main_pages
 from ratelimit.api.spans import SPAN, describe
+from ratelimit.atomicity import ANYWHERE, Home
+from ratelimit.config import overlay_file
 from ratelimit.config.callers import CallersWatch
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
+from ratelimit.errors import ConfigError
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.outage import Outage
+from ratelimit.overlay import Overlay
 from ratelimit.plan import Planner
 from ratelimit.rights import Rights, holder_of
-from ratelimit.settings import Settings
+from ratelimit.settings import ConfigSettings, Settings
 from ratelimit.source import Rules, RuleSource
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import RedisStore, has_scripts
 from ratelimit.supervisor import supervise
 from serving import collector
 from serving.calls import Method, PromptHandler
 from serving.clock import Clock, SystemClock
 from serving.digests import shower
 from serving.fleet import dump, dump_page
+from serving.following import Following
 from serving.health import Health
 from serving.health_service import health_handler
 from serving.http import HttpServer
@@ -55,6 +60,7 @@ from serving.sinks import Telemetry
 from serving.sinks.prometheus import Names
 from serving.transport import Transport, make_transport
 from serving.workers import DUMP_PATH, Leash, WorkerFailed, last_dump_path
+from serving.yaml_nodes import Bounds
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 HEALTH_NAME = "ratelimit"
@@ -76,7 +82,7 @@ class Service:
             ttl_seconds=settings.stats.stats_series_ttl,
         )
         self.registry.add_source(lambda: self.stats.samples(clock.steady()))
-        self.rules = Rules(settings.config, self.registry, shower(settings.log))
+        self.rules = Rules(settings.config, self.registry, shower(settings.log), make_home(settings))
         self.store = make_store(settings, self.registry, clock)
         self.outage = make_outage(settings, self.store, self.registry, clock)
         self.source = make_source(settings, self.rules)
@@ -231,6 +237,7 @@ class RulesWatch:
     def __init__(self, rules: Rules, source: RuleSource, health: Health, settings: Settings) -> None:
         self._rules = rules
         self._source = source
+        self._overlay = make_overlay(settings.config, rules)
         self._health = health
         if settings.health.healthy_with_at_least_one_config_loaded:
             health.down("config")
@@ -238,11 +245,15 @@ class RulesWatch:
 
     async def start(self) -> None:
         """Load the first rules; a bad set is told and waited out, as the reference does."""
+        if self._overlay is not None:
+            await self._overlay.start()
         await self._source.start()
 
     async def stop(self) -> None:
         """Watch no more."""
         await self._source.stop()
+        if self._overlay is not None:
+            await self._overlay.stop()
 
     def _tell(self) -> None:
         (self._health.up if self._rules.has_domains else self._health.down)("config")
@@ -281,6 +292,32 @@ def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clo
         return None
     local = MemoryStore(settings.limiter.memory_counters_max)
     return Outage(store, local, clock, registry, replay_max=settings.limiter.store_replay_max)
+
+
+def make_overlay(settings: ConfigSettings, rules: Rules) -> Following | None:
+    """Return what follows the overlay file, if there is to be one."""
+    if not settings.config_overlay_path:
+        return None
+    path, bounds = Path(settings.config_overlay_path), Bounds(settings.config_nodes_max, settings.config_depth_max)
+
+    async def cover() -> None:
+        try:
+            overlay: Overlay | ConfigError = await asyncio.to_thread(
+                overlay_file.load, path, settings.config_bytes_max, bounds
+            )
+        except ConfigError as error:
+            overlay = error
+        await rules.cover(overlay)
+
+    return Following(path, cover, poll_seconds=settings.config_poll_interval, is_told=settings.config_watch == "auto")
+
+
+def make_home(settings: Settings) -> Home:
+    """Return what the store can do, as far as settings tell."""
+    if settings.limiter.backend_type != "redis":
+        return ANYWHERE
+    redis = settings.redis
+    return Home(has_scripts(redis), redis.type == "cluster", settings.redis_per_second is not None)
 
 
 def make_source(settings: Settings, rules: Rules) -> RuleSource:

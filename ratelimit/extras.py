@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ratelimit.modes import Denied, Soft
+from ratelimit.modes import TEMPLATE_WORDS, Denied, Soft
 from ratelimit.plan import Plan, Step
 from ratelimit.rules import Rule
 from ratelimit.verdict import Status
@@ -52,13 +52,14 @@ def _soft(step: Step, status: Status) -> Iterator[Header]:
 
 def _denied(rule: Rule, denied: Denied, status: Status) -> Extras:
     is_json = denied.media_type == "application/json"
-    words = {
-        "{limit}": str(status.limit.amount if status.limit else 0),
-        "{remaining}": str(status.remaining),
-        "{reset}": str(status.reset_seconds),
-        "{span}": status.limit.span if status.limit else "",
-        "{rule}": json.dumps(rule.path)[1:-1] if is_json else rule.path,
-    }
+    values = (
+        str(status.limit.amount if status.limit else 0),
+        str(status.remaining),
+        str(status.reset_seconds),
+        status.limit.span if status.limit else "",
+        json.dumps(rule.path)[1:-1] if is_json else rule.path,
+    )
+    words = dict(zip(TEMPLATE_WORDS, values, strict=True))
     headers = [(name, _filled(text, words)) for name, text in denied.headers]
     names = {name for name, _ in headers}
     if "retry-after" not in names:

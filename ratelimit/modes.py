@@ -38,6 +38,10 @@ class OnStoreError(Enum):
     """Count here, on a share of the limit."""
 
 
+# What a template may hold.
+TEMPLATE_WORDS = ("{limit}", "{remaining}", "{reset}", "{span}", "{rule}")
+
+
 @dataclass(frozen=True, slots=True)
 class Denied:
     """What the client of a refused request gets."""

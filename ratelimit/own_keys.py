@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ratelimit.draw import HITS_MAX, Algorithm
 from ratelimit.limits import Limit, Unit, Windowing
-from ratelimit.modes import Denied, Modes, OnStoreError, Reserve, Soft
+from ratelimit.modes import TEMPLATE_WORDS, Denied, Modes, OnStoreError, Reserve, Soft
 from ratelimit.specs import OWN_KEYS, JsonValue, LimitSpec, Own, Where
 from ratelimit.windows import CALENDAR_UNITS, Calendar, Every
 from serving.settings import seconds
@@ -333,8 +334,18 @@ def _text(value: JsonValue) -> str:
 def _denied(value: JsonValue) -> Denied | None:
     fields = _map(value, "headers", "body")
     body = _text(fields.get("body", ""))
-    media_type = "application/json" if body in _BODIES or body.lstrip().startswith(("{", "[")) else "text/plain"
+    media_type = "application/json" if body in _BODIES or _is_json(body) else "text/plain"
     return Denied(_headers(fields.get("headers", {})), _BODIES.get(body, body), media_type if body else "")
+
+
+def _is_json(template: str) -> bool:
+    for word in TEMPLATE_WORDS:
+        template = template.replace(word, "0")
+    try:
+        json.loads(template)
+    except ValueError:
+        return False
+    return True
 
 
 def _soft(value: JsonValue) -> Soft | None:

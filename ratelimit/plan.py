@@ -128,7 +128,7 @@ class Planner:
             return NO_RULE
         stem = self._stem(domain.name, match.counted)
         step = self._counting(match.rule, stem, match.stats_key, descriptor)
-        if match.rule.is_counted_plainly:
+        if match.rule.limit is None or (not domain.hash_tag and match.rule.is_counted_plainly):
             return step
         return replace(step, countings=tuple(self._countings(domain, match, stem, is_explicit=is_explicit)))
 
@@ -136,7 +136,7 @@ class Planner:
         modes = match.rule.modes
         for limit in match.rule.limits:
             near = near_mark(limit.amount, self._near_ratio)
-            if limit.is_own or modes.has_companions:
+            if limit.is_own or modes.has_companions or domain.hash_tag:
                 stem, known = own_stem(self._key_prefix, domain, match.counted, limit), terms(limit, modes)
             else:
                 stem, known = plain_stem, reference_terms(limit, modes)

@@ -45,6 +45,9 @@ class ConfigSettings(Group):
     """Leave out files whose name starts with a dot."""
     runtime_watch_root: bool = True
     """Watch for a swap of RUNTIME_ROOT; false: for changes of files in the folder."""
+    config_overlay_path: str = ""
+    """File that lays keys of ours over rules of any source, those of a management server too; empty: none. It is read
+    again when it changes."""
     config_watch: Literal["auto", "poll"] = "auto"
     """How changes of files are seen: told by the system (`auto`), or looked for (`poll`, for file systems that do not
     tell, such as NFS). Where the system cannot tell, looking is all there is."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ratelimit import own_keys
+from ratelimit import atomicity, own_keys
+from ratelimit.atomicity import ANYWHERE, Home, Placed
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.limits import Limit, Unit
 from ratelimit.modes import REFERENCE_MODES
@@ -12,18 +13,20 @@ from ratelimit.rules import Domain, Node, Rule, RuleSet, Show, joined, pattern, 
 from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
 
 
-def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly) -> RuleSet:
+def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly, home: Home = ANYWHERE) -> RuleSet:
     """Return the rules of all specs as one unit.
 
     `merge` lets several specs add to one domain; their nodes must still differ. `show` says what
-    stands for a value in metrics, pages and problems.
+    stands for a value in metrics, pages and problems; `home` what the counters' store can do.
 
     Raises:
         ConfigError: something is wrong; it carries every problem of every spec.
     """
     builder = _built(specs, merge=merge, show=show)
-    if builder.problems:
-        raise ConfigError(builder.problems)
+    # What a home cannot do is worth saying of rules that are right in themselves.
+    wrong = builder.problems or list(atomicity.problems(builder.placed, home))
+    if wrong:
+        raise ConfigError(wrong)
     return RuleSet(builder.domains)
 
 
@@ -48,13 +51,14 @@ class Builder:
     def __init__(self, *, merge: bool, show: Show) -> None:
         self.domains: dict[str, Domain] = {}
         self.problems: list[Problem] = []
+        self.placed: list[Placed] = []
         self._merge = merge
         self._show = show
 
     def add(self, spec: DomainSpec) -> None:
         """Add one domain."""
         domain = self._domain(spec)
-        self._grow(domain.root, spec.domain, spec.descriptors)
+        self._grow(domain, domain.root, spec.domain, spec.descriptors, ())
 
     def _domain(self, spec: DomainSpec) -> Domain:
         if not spec.domain:
@@ -68,7 +72,9 @@ class Builder:
             return domain
         return Domain(spec.domain, self._show)
 
-    def _grow(self, parent: Node, path: str, specs: Sequence[DescriptorSpec]) -> None:
+    def _grow(
+        self, domain: Domain, parent: Node, path: str, specs: Sequence[DescriptorSpec], above: tuple[str, ...]
+    ) -> None:
         for spec in specs:
             composite = joined(spec.key, spec.value)
             shown = joined(spec.key, self._show(spec.value) if spec.value else "")
@@ -80,7 +86,10 @@ class Builder:
                 self._blame(spec.where, f"duplicate descriptor composite key '{below}'")
             else:
                 self._attach(parent, node)
-            self._grow(node, below, spec.descriptors)
+            keys = (*above, spec.key)
+            if node.rule is not None:
+                self.placed.append(Placed(domain, keys, node.rule))
+            self._grow(domain, node, below, spec.descriptors, keys)
 
     def _attach(self, parent: Node, node: Node) -> None:
         parent.children[node.composite] = node

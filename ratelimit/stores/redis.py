@@ -57,7 +57,7 @@ class _Server:
     def __init__(self, settings: RedisSettings, registry: Registry, clock: Clock, pool: str) -> None:
         self.client = RedisClient(settings, registry, clock, pool=pool)
         self.calls = ScriptCalls(settings.pipeline_ledgers_max)
-        self.has_scripts = not (settings.scripts == "off" or (settings.scripts == "auto" and _is_nutcracker(settings)))
+        self.has_scripts = has_scripts(settings)
         self._is_sure = settings.scripts != "auto"
         self._timeout = settings.timeout
         self._clock = clock
@@ -316,6 +316,11 @@ class RedisStore:
         key = message.decode(errors="replace")
         for forget in self._forget:
             forget(key)
+
+
+def has_scripts(settings: RedisSettings) -> bool:
+    """Return whether scripts may be tried; `auto` finds out when it connects."""
+    return not (settings.scripts == "off" or (settings.scripts == "auto" and _is_nutcracker(settings)))
 
 
 def _is_nutcracker(settings: RedisSettings) -> bool:

@@ -18,11 +18,13 @@ from protos.interop.ratelimit_config.v1.ratelimit_config_pb2 import (
     RateLimitPolicy,
     RateLimitUnit,
 )
+from ratelimit.config import overlay_file
 from ratelimit.config.xds import XdsSource
-from ratelimit.errors import ConfigError
+from ratelimit.errors import ConfigError, Problem
 from ratelimit.settings import ConfigSettings
-from ratelimit.source import News
+from ratelimit.source import News, Rules
 from serving.settings import SettingsError
+from serving.yaml_nodes import Bounds
 from tests.fakes.ads_server import AdsServer, resource
 from tests.fakes.certificates import issue, make_ca
 from tests.fakes.loaded_rules import LoadedRules
@@ -417,3 +419,50 @@ async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
     async with asyncio.timeout(10):
         while text not in caplog.text:  # noqa: ASYNC110 - a log has nothing to wait on
             await asyncio.sleep(0.01)
+
+
+async def test_an_overlay_lies_over_rules_of_a_management_server(server: AdsServer, open_source: Opening) -> None:
+    _, loaded = await open_source(server)
+    layers = f"overlays: [{{domain: {LISTENER}, rate_limit: {{on_deny: keep}}}}]"
+    await loaded.rules.cover(overlay_file.read("overlay.yaml", layers.encode(), Bounds(1_000, 50)))
+
+    await server.publish("1", config(LISTENER), config(POLICY))
+    await loaded.accepted(LISTENER, POLICY)
+    kept = [is_kept(loaded.rules, domain) for domain in (LISTENER, POLICY)]
+    await loaded.rules.cover(overlay_file.read("overlay.yaml", b"overlays: []", Bounds(1_000, 50)))
+
+    assert kept == [True, False]
+    assert not is_kept(loaded.rules, LISTENER)
+
+
+async def test_rules_wait_for_an_overlay_that_was_never_good(server: AdsServer, open_source: Opening) -> None:
+    _, loaded = await open_source(server)
+    await loaded.rules.cover(ConfigError([Problem("overlay.yaml", 3, "is broken")]))
+
+    await server.publish("1", config(LISTENER))
+    refused = await loaded.outcome(1)
+    before = loaded.domains
+    await loaded.rules.cover(overlay_file.read("overlay.yaml", b"overlays: []", Bounds(1_000, 50)))
+
+    assert refused is not None
+    assert (before, loaded.domains) == (set(), {LISTENER})
+
+
+async def test_a_bad_overlay_does_not_replace_a_good_one(server: AdsServer, open_source: Opening) -> None:
+    _, loaded = await open_source(server)
+    layers = f"overlays: [{{domain: {LISTENER}, rate_limit: {{on_deny: keep}}}}]"
+    await loaded.rules.cover(overlay_file.read("overlay.yaml", layers.encode(), Bounds(1_000, 50)))
+    await server.publish("1", config(LISTENER))
+    await loaded.accepted(LISTENER)
+
+    refused = await loaded.rules.cover(ConfigError([Problem("overlay.yaml", 3, "is broken")]))
+    await server.publish("2", config(LISTENER), config(POLICY))
+    await loaded.accepted(LISTENER, POLICY)
+
+    assert refused is not None
+    assert is_kept(loaded.rules, LISTENER)
+
+
+def is_kept(rules: Rules, domain: str) -> bool:
+    assert rules.current is not None
+    return rules.current.domains[domain].rules()[0].modes.is_kept

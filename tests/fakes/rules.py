@@ -46,9 +46,14 @@ def rule_set(domain: str, *nodes: DescriptorSpec) -> RuleSet:
     return build([DomainSpec(HERE, domain, nodes)])
 
 
-def read_rules(text: str) -> RuleSet:
-    """Return the rules that a file with this text holds; it must be right."""
+def read_specs(text: str) -> list[DomainSpec]:
+    """Return what a file with this text says; it must be right."""
     spec, problems = grammar.read("rules.yaml", text.encode(), Bounds(100_000, 100))
     assert spec is not None, problems
     assert problems == []
-    return build([spec])
+    return [spec]
+
+
+def read_rules(text: str) -> RuleSet:
+    """Return the rules that a file with this text holds; it must be right."""
+    return build(read_specs(text))
