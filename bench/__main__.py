@@ -1,135 +1,169 @@
-"""One command: throughput, latency and memory of the rate limit service, as ratios in one run."""
+"""One command: throughput, latency and memory of the rate limit service, as ratios in one run.
+
+    python -m bench                     everything, medians of five alternating rounds: some twenty minutes
+    python -m bench --short             the same in a few minutes, for a first look
+    python -m bench throughput tls      parts of it
+
+The service has one core, load and Redis the other. Tables are printed; the figures are kept as JSON.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import h2load, handler, services
+from bench import handler, latency, memory, services, throughput, workers
+from bench.throughput import Start
 
 RESULTS = Path(__file__).parent / "results" / "local"
-DESCRIPTORS = (1, 2, 4)
-RATES = (500, 2_000, 5_000)
 
-Start = Callable[[], Any]
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    calls: int
+    seconds: float
+    memory_calls: int
+
+
+FULL = Size(rounds=5, calls=60_000, seconds=10.0, memory_calls=1_000_000)
+SHORT = Size(rounds=3, calls=15_000, seconds=2.0, memory_calls=50_000)
+
+
+class Bench:
+    """The parts, by name."""
+
+    def __init__(self, folder: Path, socket: str, size: Size, transports: list[str]) -> None:
+        self._folder = folder
+        self._socket = socket
+        self._size = size
+        self._transports = transports
+        self.figures: dict[str, Any] = {}
+
+    def parts(self) -> dict[str, Callable[[], list[Table]]]:
+        """Return what there is to measure, in its order."""
+        return {
+            "throughput": self._throughput,
+            "tls": self._tls,
+            "keys": self._keys,
+            "latency": self._latency,
+            "memory": self._memory,
+            "workers": self._workers,
+            "handler": self._handler,
+        }
+
+    def _throughput(self) -> list[Table]:
+        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
+        figures = self.figures["throughput"] = throughput.measure(variants, self._size.rounds, self._size.calls)
+        return [throughput.table(figures, "calls a second (× nothing), one hot key")]
+
+    def _tls(self) -> list[Table]:
+        variants = {throughput.UNIT: services.nothing, **self._services("redis")}
+        secret = services.tls(self._folder)
+        variants |= {f"{name}, TLS": start for name, start in self._services("redis", **secret).items()}
+        figures = self.figures["tls"] = throughput.measure(variants, self._size.rounds, self._size.calls)
+        return [throughput.table(figures, "calls a second (× nothing), one hot key, plain and TLS")]
+
+    def _keys(self) -> list[Table]:
+        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
+        figures = self.figures["keys"] = {
+            str(descriptors): throughput.measure_keys(variants, self._size.rounds, self._size.calls, descriptors)
+            for descriptors in (1, 2)
+        }
+        title = "calls a second (× nothing), 100,000 tenants; new: never one twice; descriptors: "
+        return [throughput.table(rows, title + descriptors) for descriptors, rows in figures.items()]
+
+    def _latency(self) -> list[Table]:
+        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
+        self.figures["latency"] = latency.measure(variants, self._size.seconds)
+        return [latency.table(self.figures["latency"])]
+
+    def _memory(self) -> list[Table]:
+        calls = self._size.memory_calls
+        self.figures["memory"] = memory.measure(self._services("redis", "memory"), calls)
+        return [memory.table(self.figures["memory"], calls)]
+
+    def _workers(self) -> list[Table]:
+        env = {**services.stores(self._socket)["redis"], "TRANSPORT": self._transports[-1]}
+        figures = self.figures["workers"] = workers.measure(self._folder, env, self._size.rounds, self._size.calls)
+        return [workers.table(figures)]
+
+    def _handler(self) -> list[Table]:
+        figures = self.figures["handler"] = handler.measure(self._folder, self._socket, self._size.rounds)
+        return [handler.table(figures)]
+
+    def _services(self, *stores: str, **env: str) -> dict[str, Start]:
+        """Return the service by transport and store."""
+        places = services.stores(self._socket)
+        return {
+            f"{transport}, {store}": partial(
+                services.ratelimit, self._folder, {**places[store], "TRANSPORT": transport, **env}
+            )
+            for transport in self._transports
+            for store in stores
+        }
 
 
 def main() -> None:
     """Measure what was asked for, print tables and keep the figures."""
-    options = parse()
+    options = _parse()
+    size = SHORT if options.short else FULL
+    size = Size(
+        options.rounds or size.rounds, options.calls or size.calls, options.seconds or size.seconds,
+        options.memory_calls or size.memory_calls,
+    )  # fmt: skip
+    # Ourselves too: what we do between two rounds, and the load of distinct keys, is not the service's.
+    os.sched_setaffinity(0, {int(services.LOAD_CORE)})
     console = Console()
-    figures: dict[str, Any] = {"at": datetime.now(UTC).isoformat(), "rounds": options.rounds}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        socket = stack.enter_context(services.redis(folder))
-        variants = variants_of(folder, socket, options.transport)
-        if "throughput" in options.what:
-            figures["throughput"] = throughput(variants, options.rounds, options.calls)
-            console.print(throughput_table(figures["throughput"]))
-        if "handler" in options.what:
-            figures["handler"] = handler.measure(folder, socket, options.rounds)
-            console.print(handler.table(figures["handler"]))
-        if "latency" in options.what:
-            figures["latency"] = latency(variants, options.seconds)
-            console.print(latency_table(figures["latency"]))
+        socket = stack.enter_context(services.redis(Path(name)))
+        bench = Bench(Path(name), socket, size, options.transport)
+        for part, measure in bench.parts().items():
+            if not options.parts or part in options.parts:
+                console.print(*measure())
+        _keep(bench.figures, size, console)
+
+
+def _keep(figures: dict[str, Any], size: Size, console: Console) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
-    kept = RESULTS / f"ratelimit-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    kept.write_text(json.dumps(figures, indent=1))
+    now = datetime.now(UTC)
+    kept = RESULTS / f"ratelimit-{now:%Y%m%dT%H%M%S}.json"
+    kept.write_text(
+        json.dumps({"at": now.isoformat(), "rounds": size.rounds, "calls": size.calls, **figures}, indent=1)
+    )
     console.print(f"kept in {kept}")
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["throughput", "latency"], help="throughput, latency, handler")
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are told")
-    parser.add_argument("--calls", type=int, default=40_000, help="calls of a round")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of a run at a fixed rate")
-    parser.add_argument("--transport", nargs="*", default=["grpcio", "front"], help="grpcio, front")
-    return parser.parse_args()
-
-
-def variants_of(folder: Path, socket: str, transports: list[str]) -> dict[str, Start]:
-    """Name what is compared; the server that does nothing comes first."""
-    stores = {
-        "redis": {"BACKEND_TYPE": "redis", "REDIS_SOCKET_TYPE": "unix", "REDIS_URL": socket},
-        "memory": {"BACKEND_TYPE": "memory"},
-    }
-    variants: dict[str, Start] = {"nothing": services.nothing}
-    for transport in transports:
-        for store, env in stores.items():
-            settings = {**env, "TRANSPORT": transport}
-            variants[f"{transport}, {store}"] = lambda settings=settings: services.ratelimit(folder, settings)
-    return variants
-
-
-@contextmanager
-def running(variants: dict[str, Start]) -> Iterator[dict[str, services.Service]]:
-    """Have all variants up at once, idle but for the one under load."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(start()) for name, start in variants.items()}
-
-
-def throughput(variants: dict[str, Start], rounds: int, calls: int) -> dict[str, dict[str, float]]:
-    """Return the median of alternating rounds, in calls a second, by variant and number of descriptors."""
-    figures: dict[str, dict[str, float]] = {name: {} for name in variants}
-    with running(variants) as up:
-        for descriptors in DESCRIPTORS:
-            message = services.request(descriptors)
-            rates: dict[str, list[float]] = {name: [] for name in up}
-            for number in range(rounds + 1):
-                for name, service in up.items():
-                    share = 5 if name == "nothing" or "grpcio" in name else 1
-                    run = h2load.throughput(service.url, message, calls=max(2_000, calls // share))
-                    if number:  # the first warms up
-                        rates[name].append(run.per_second)
-            for name, measured in rates.items():
-                figures[name][str(descriptors)] = statistics.median(measured)
-        for name, service in up.items():
-            figures[name]["resident_mib"] = service.resident_mib
-    return figures
-
-
-def throughput_table(figures: dict[str, dict[str, float]]) -> Table:
-    """Show calls a second and the ratio to the server that does nothing."""
-    table = Table(
-        "variant", *(f"{count} descriptors" for count in DESCRIPTORS), "MiB", title="calls a second (× nothing)"
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, row in figures.items():
-        cells = [f"{row[str(n)]:,.0f} ({row[str(n)] / figures['nothing'][str(n)]:.2f} ×)" for n in DESCRIPTORS]
-        table.add_row(name, *cells, f"{row['resident_mib']:.0f}")
-    return table
-
-
-def latency(variants: dict[str, Start], seconds: float) -> dict[str, dict[str, list[float]]]:
-    """Return p50, p99 and p99.9 in ms at fixed rates, two descriptors."""
-    message = services.request(2)
-    figures: dict[str, dict[str, list[float]]] = {name: {} for name in variants}
-    with running(variants) as up:
-        for rate in RATES:
-            for name, service in up.items():
-                h2load.paced(service.url, message, calls_per_second=rate, seconds=1)
-                run = h2load.paced(service.url, message, calls_per_second=rate, seconds=seconds)
-                figures[name][str(rate)] = [run.percentile(share) for share in (0.5, 0.99, 0.999)]
-    return figures
-
-
-def latency_table(figures: dict[str, dict[str, list[float]]]) -> Table:
-    """Show the percentiles."""
-    table = Table("variant", *(f"{rate}/s" for rate in RATES), title="p50 / p99 / p99.9 in ms, open loop")
-    for name, row in figures.items():
-        table.add_row(name, *(" / ".join(f"{value:.2f}" for value in row[str(rate)]) for rate in RATES))
-    return table
+    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "handler"]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(names)}; all where none is named")
+    parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--rounds", type=int, help="alternating rounds; medians are told")
+    parser.add_argument("--calls", type=int, help="calls of a round")
+    parser.add_argument("--seconds", type=float, help="length of a run at a fixed rate")
+    parser.add_argument("--memory-calls", type=int, help="calls before memory is read")
+    parser.add_argument("--transport", nargs="+", default=["grpcio", "front"], help="grpcio, front")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(names):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
 
 
 if __name__ == "__main__":

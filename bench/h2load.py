@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.services import LOAD_CORE
+
 HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
-LOAD_CORE = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ def paced(url: str, message: bytes, *, calls_per_second: int, seconds: float, co
     rate = calls_per_second // connections
     options = ["-n", str(calls), "-c", str(connections), "-m", "256", f"--rps={rate}"]
     return _run(url, message, options, calls, wants_latencies=True)
+
+
+def lone(url: str, message: bytes, *, calls: int) -> Run:
+    """Send one call after the other, each when the last was answered, and keep every latency."""
+    return _run(url, message, ["-n", str(calls), "-c", "1", "-m", "1"], calls, wants_latencies=True)
 
 
 def _run(url: str, message: bytes, options: list[str], calls: int, *, wants_latencies: bool = False) -> Run:

@@ -15,9 +15,11 @@ from pathlib import Path
 import grpc
 
 from protos.interop.rls.v1 import rls_pb2
+from tests.fakes.certificates import issue, make_ca
 
 SERVICE_CORE = "0"
-REDIS_CORE = "1"
+LOAD_CORE = REDIS_CORE = "1"
+ALL_CORES = "0,1"
 PATH = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
 RULES = """\
@@ -36,11 +38,13 @@ class Service:
 
     port: int
     pid: int
+    ca: Path | None = None
+    """Whom its certificate is from, where it serves TLS."""
 
     @property
     def url(self) -> str:
         """Return the method as h2load wants it."""
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}{PATH}"
 
     @property
     def resident_mib(self) -> float:
@@ -50,10 +54,28 @@ class Service:
 
     def ask(self, message: bytes) -> rls_pb2.RateLimitResponse:
         """Send one call, as a check that load measures answers and not errors."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+        with self._channel() as channel:
             return rls_pb2.RateLimitResponse.FromString(
                 channel.unary_unary(PATH)(message, timeout=5, wait_for_ready=True)
             )
+
+    def _channel(self) -> grpc.Channel:
+        if self.ca is None:
+            return grpc.insecure_channel(f"127.0.0.1:{self.port}")
+        credentials = grpc.ssl_channel_credentials(self.ca.read_bytes())
+        return grpc.secure_channel(f"localhost:{self.port}", credentials)
+
+
+def tls(folder: Path) -> dict[str, str]:
+    """Write a certificate, and return the settings that serve it."""
+    folder = folder / "tls"
+    folder.mkdir(exist_ok=True)
+    issued = issue(make_ca(folder), ["localhost"])
+    return {
+        "GRPC_SERVER_USE_TLS": "true",
+        "GRPC_SERVER_TLS_CERT": str(issued.certificate),
+        "GRPC_SERVER_TLS_KEY": str(issued.key),
+    }
 
 
 def request(descriptors: int, value: str = "value") -> bytes:
@@ -131,12 +153,13 @@ def stores(socket: str) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def ratelimit(folder: Path, env: Mapping[str, str]) -> Iterator[Service]:
+def ratelimit(folder: Path, env: Mapping[str, str], *, core: str = SERVICE_CORE) -> Iterator[Service]:
     """Run our service over the rules above."""
     port = free_port()
     settings = {"GRPC_PORT": str(port), **environment(folder), **env}
-    with process(SERVICE_CORE, [sys.executable, "-m", "ratelimit"], settings) as child:
-        service = Service(port, child.pid)
+    ca = Path(env["GRPC_SERVER_TLS_CERT"]).with_name("ca.pem") if "GRPC_SERVER_TLS_CERT" in env else None
+    with process(core, [sys.executable, "-m", "ratelimit"], settings) as child:
+        service = Service(port, child.pid, ca)
         wait_for(lambda: service.ask(request(1)).statuses[0].HasField("current_limit"))
         yield service
 
