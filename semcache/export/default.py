@@ -27,11 +27,14 @@ def ensure(folder: Path, resolve: Callable[[str, Path], Path] = resolve) -> Path
     Raises:
         ExportError: it cannot be made.
     """
+    targets = {precision: folder / f"{NAME}-{precision}" for precision in SIMILARITY_MIN}
+    # Before anything is written: in an image the folder is there, and read-only.
+    if all(map(_is_whole, targets.values())):
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        targets = {precision: folder / f"{NAME}-{precision}" for precision in SIMILARITY_MIN}
         missing = {precision: path for precision, path in targets.items() if not _is_whole(path)}
         if missing:
             with tempfile.TemporaryDirectory(prefix="weir-model-") as scratch:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +122,11 @@ async def test_precisions_are_two_models() -> None:
     for embedder in embedders:
         await embedder.stop()
     assert len(slugs) == 2
+
+
+def test_the_library_reports_to_nobody(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    subprocess.run([sys.executable, "-c", "import semcache.embedders.onnx"], env=environment, check=True)
+
+    assert list(tmp_path.rglob("*")) == []

@@ -202,6 +202,16 @@ def test_the_default_is_made_once_and_kept(make: Make, tmp_path: Path) -> None:
     assert {path.name for path in folders[0].glob("[a-z]*")} == {f"{default.NAME}-int8", f"{default.NAME}-fp32"}
 
 
+def test_where_it_is_whole_nothing_is_written(make: Make, tmp_path: Path) -> None:
+    resolve = Resolver(make())
+    folder = default.ensure(tmp_path / "models", resolve)
+    (folder / ".lock").unlink()
+
+    default.ensure(folder, resolve)
+
+    assert not (folder / ".lock").exists()
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "model.json"])
 def test_a_damaged_export_is_found_and_made_again(make: Make, tmp_path: Path, file: str) -> None:
     resolve = Resolver(make())
