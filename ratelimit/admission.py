@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, floor
 from typing import Protocol
 
 from ratelimit.algorithms.fixed_window import FixedWindow
@@ -143,7 +143,11 @@ class Admitter:
             effect.is_over = total > draw.terms.capacity
             return effect
         effect.charged = charged
-        if op in {Op.CHARGE, Op.RESERVE}:
+        if op is Op.LEASE:
+            effect.spent = max(0, min(draw.hits, floor(draw.terms.capacity - total)))
+            effect.is_over = not effect.spent
+            trial.spent[start] += effect.spent
+        elif op in {Op.CHARGE, Op.RESERVE}:
             self._ask(draw, op, effect, trial, total)
         else:
             _tell(draw, op, effect, trial)
@@ -197,7 +201,7 @@ def _tell(draw: Draw, op: Op, effect: _Effect, trial: _Trial) -> None:
 
 def _fingerprint(draw: Draw, op: Op) -> str:
     """Return what a repetition is known by; empty where nothing is charged, or nothing remembered."""
-    if not draw.terms.remember_ms or not draw.id or not draw.hits or op in {Op.RESERVE, Op.RELEASE}:
+    if not draw.terms.remember_ms or not draw.id or not draw.hits or op in {Op.RESERVE, Op.RELEASE, Op.LEASE}:
         return ""
     return f"{'r' if op is Op.REFUND else 'c'}{draw.hits}:{draw.id}"
 

@@ -29,6 +29,7 @@ from ratelimit.config.callers import CallersWatch
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.errors import ConfigError
+from ratelimit.leasing import LeasingStore
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
@@ -270,7 +271,8 @@ def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
     if settings.limiter.backend_type == "memcache":
         raise SettingsError("BACKEND_TYPE: memcache is not supported; use redis or memory")
     holds_max = settings.limiter.holds_max
-    return RedisStore(settings.redis, settings.redis_per_second, registry, clock, holds_max=holds_max)
+    redis = RedisStore(settings.redis, settings.redis_per_second, registry, clock, holds_max=holds_max)
+    return LeasingStore(redis, clock, registry, blocks_max=settings.limiter.lease_blocks_max)
 
 
 def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock) -> list[Part]:

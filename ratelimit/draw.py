@@ -15,7 +15,8 @@
    applies all of them, as the reference does.
 5. A hold ends exactly once: settled, released, or expired. It is counted in the window that admitted it and nowhere
    else, and its settlement is spent there. A late settlement is a plain FORCE.
-6. AUTO is for callers that cannot say which call it is (an unmodified Envoy asks twice with one request id): the first
+6. LEASE takes a block for whoever will spend it elsewhere: what fits, and it is spent from then on.
+7. AUTO is for callers that cannot say which call it is (an unmodified Envoy asks twice with one request id): the first
    call of an id reserves, every later one settles. An id is remembered ten times as long as its hold lives.
 """
 
@@ -83,6 +84,8 @@ class Op(IntEnum):
     """End the hold and spend nothing."""
     AUTO = 6
     """RESERVE for an id that was never seen, SETTLE for one that was."""
+    LEASE = 7
+    """Spend as much of hits as fits, and be told how much that was: `after - before`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,10 @@ class Terms:
     """Most hits of one hold: larger estimates are cut to it."""
     remember_ms: int = 0
     """How long a request id is remembered, so that a repeated charge counts once; 0: not at all."""
+    lease_ms: int = 0
+    """Life of a block of hits that one replica takes at once; 0: it takes none."""
+    lease_max: int = 0
+    """Most hits of one block."""
 
 
 # Not frozen: made for every call.

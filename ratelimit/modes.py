@@ -27,6 +27,16 @@ class Reserve:
         return max(1, floor(self.max_fraction * capacity))
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Blocks of hits that a replica takes at once and spends by itself: for keys that are asked all the time."""
+
+    ttl_ms: int = 1_000
+    """Life of a block. What is left of it then is given back."""
+    max_fraction: float = 0.1
+    """Share of the limit that one block may be."""
+
+
 class OnStoreError(Enum):
     """What a rule answers while its counters cannot be read."""
 
@@ -79,11 +89,12 @@ class Modes:
     """By kind of token. A kind that is not named weighs as what it is a part of (`PART_OF`), or else 1."""
     denied: Denied | None = None
     soft: Soft | None = None
+    lease: Lease | None = None
 
     @property
     def is_counted_plainly(self) -> bool:
         """Whether the counter is the reference's, and asked as the reference asks."""
-        return not (self.is_kept or self.is_exhausted or self.has_companions)
+        return not (self.is_kept or self.is_exhausted or self.has_companions or self.lease is not None)
 
     @property
     def has_extras(self) -> bool:

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ratelimit.draw import HITS_MAX, Algorithm
 from ratelimit.limits import Limit, Unit, Windowing
-from ratelimit.modes import TEMPLATE_WORDS, Denied, Modes, OnStoreError, Reserve, Soft
+from ratelimit.modes import TEMPLATE_WORDS, Denied, Lease, Modes, OnStoreError, Reserve, Soft
 from ratelimit.specs import OWN_KEYS, JsonValue, LimitSpec, Own, Where
 from ratelimit.windows import CALENDAR_UNITS, Calendar, Every
 from serving.settings import seconds
@@ -154,6 +154,16 @@ class _Reader:
         is_kept = self._read("on_deny", _choice("burn", "keep"), "keep" if algorithms - {"fixed_window"} else "burn")
         if is_kept == "burn" and "token_bucket" in algorithms:
             self._blame(self._own["on_deny"].where, "on_deny: a token_bucket keeps; burnt hits would never leave it")
+        lease = self._read("lease", _lease, None)
+        if lease is not None:
+            if self._own.keys() & {"reserve", "idempotent"}:
+                self._blame(self._own["lease"].where, "lease: a rule that leases neither reserves nor remembers ids")
+            if "on_deny" not in self._own:
+                is_kept = "keep"
+            elif is_kept == "burn":
+                self._blame(
+                    self._own["on_deny"].where, "on_deny: a rule that leases keeps; it is refused out of a block"
+                )
         mode, share = self._read("on_store_error", _on_store_error, (OnStoreError.ERROR, 0.0))
         return Modes(
             is_kept=is_kept == "keep",
@@ -165,6 +175,7 @@ class _Reader:
             weights=self._read("weights", _weights, {}),
             denied=self._read("denied", _denied, None),
             soft=self._read("soft", _soft, None),
+            lease=lease,
         )
 
     def _algorithms(self) -> set[str]:
@@ -288,6 +299,15 @@ def _reserve(value: JsonValue) -> Reserve | None:
     return Reserve(
         _milliseconds(fields["ttl"]) if "ttl" in fields else known.ttl_ms,
         _positive(fields["default"]) if "default" in fields else known.default,
+        _share(fields["max_fraction"]) if "max_fraction" in fields else known.max_fraction,
+    )
+
+
+def _lease(value: JsonValue) -> Lease | None:
+    fields = _map(value, "ttl", "max_fraction")
+    known = Lease()
+    return Lease(
+        _milliseconds(fields["ttl"]) if "ttl" in fields else known.ttl_ms,
         _share(fields["max_fraction"]) if "max_fraction" in fields else known.max_fraction,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Descriptor, Entry, Phase, Request
@@ -193,12 +194,27 @@ def terms(limit: Limit, modes: Modes) -> Terms:
         modes.reserve.ttl_ms if modes.reserve else 0,
         hold_max,
         modes.remember_ms,
+        *_lease(limit, modes),
     )
 
 
 def reference_terms(limit: Limit, modes: Modes) -> Terms:
     """Return how a counter of the reference is asked, where the request is more than its way of asking."""
-    return Terms(Algorithm.REFERENCE, limit.amount, 0, limit.amount, modes.is_exhausted)
+    lease_ms, lease_max = _lease(limit, modes)
+    return Terms(
+        Algorithm.REFERENCE,
+        limit.amount,
+        0,
+        limit.amount,
+        modes.is_exhausted,
+        lease_ms=lease_ms,
+        lease_max=lease_max,
+    )
+
+
+def _lease(limit: Limit, modes: Modes) -> tuple[int, int]:
+    lease = modes.lease
+    return (0, 0) if lease is None else (lease.ttl_ms, max(1, floor(lease.max_fraction * limit.capacity)))
 
 
 def holding(known: Terms) -> Terms:

@@ -134,6 +134,8 @@ class LimiterSettings(Group):
     store_replay_max: int = 0
     """Charges that wait to be made later where the store was away and a rule's `on_store_error` let them pass; beyond it
     the oldest is lost. 0: none waits, all are told as lost. Charges that may have happened never wait."""
+    lease_blocks_max: int = 10_000
+    """Counters of which this replica may hold a block at a time, for rules with `lease`; others are asked for each call."""
     holds_max: int = 100_000
     """Reservations that one counter may have at a time, and charged request ids that it remembers."""
     charge_expected_within: Seconds = 600.0

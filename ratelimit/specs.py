@@ -29,7 +29,7 @@ class Own:
 OWN_KEYS = frozenset(
     {
         *("algorithm", "amount", "burst", "calendar", "limits", "timezone", "unit_multiplier", "window"),
-        *("check", "denied", "idempotent", "on_deny", "on_store_error", "reserve", "soft", "weights"),
+        *("check", "denied", "idempotent", "lease", "on_deny", "on_store_error", "reserve", "soft", "weights"),
     }
 )
 

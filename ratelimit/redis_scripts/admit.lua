@@ -25,7 +25,7 @@
 
 local call, try, find, floor, ceil = redis.call, redis.pcall, string.find, math.floor, math.ceil
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
-local CHARGE, FORCE, REFUND, RESERVE, SETTLE, RELEASE, AUTO = 0, 1, 2, 3, 4, 5, 6
+local CHARGE, FORCE, REFUND, RESERVE, SETTLE, RELEASE, AUTO, LEASE = 0, 1, 2, 3, 4, 5, 6, 7
 local BLOCK, QUOTA = 0, 1
 
 local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
@@ -285,7 +285,9 @@ end
 -- Deciding. -----------------------------------------------------------------------------------------------------------
 
 local function fingerprint(draw, op)
-  if draw.terms.remember == 0 or draw.id == '' or draw.hits == 0 or op == RESERVE or op == RELEASE then return nil end
+  if draw.terms.remember == 0 or draw.id == '' or draw.hits == 0 or op == RESERVE or op == RELEASE or op == LEASE then
+    return nil
+  end
   return (op == REFUND and 'r' or 'c') .. draw.hits_text .. ':' .. draw.id
 end
 
@@ -311,6 +313,12 @@ local function resolve(counter, draw)
       return effect
     end
     effect.charged, counter.charged[charged] = charged, true
+  end
+  if op == LEASE then
+    effect.spent = math.max(0, math.min(draw.hits, floor(t.capacity - total)))
+    effect.over = effect.spent == 0
+    counter.spent[start] = counter.spent[start] + effect.spent
+    return effect
   end
   if op == CHARGE or op == RESERVE then
     local hits = op == RESERVE and math.min(draw.hits, t.hold_max) or draw.hits

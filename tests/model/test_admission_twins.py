@@ -47,7 +47,7 @@ def server() -> Iterator[RedisServer]:
 def draws(draw: st.DrawFn) -> Draw:
     name = draw(st.sampled_from(list(TERMS)))
     terms = TERMS[name]
-    op = draw(st.sampled_from([Op.CHARGE, Op.CHARGE, Op.FORCE, Op.REFUND, *([*Op] if terms.hold_ms else [])]))
+    op = draw(st.sampled_from([Op.CHARGE, Op.CHARGE, Op.FORCE, Op.REFUND, Op.LEASE, *([*Op] if terms.hold_ms else [])]))
     can_hold = op in {Op.RESERVE, Op.AUTO, Op.SETTLE, Op.RELEASE, Op.REFUND}
     ids = ["x", "y", "z"] if op is Op.AUTO else ["", "", "x", "y", "z"]
     identity = draw(st.sampled_from(ids)) if can_hold or terms.remember_ms else ""
