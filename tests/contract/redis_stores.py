@@ -26,8 +26,10 @@ def settings(url: object, **options: Any) -> RedisSettings:
 
 
 @asynccontextmanager
-async def opened(redis: RedisSettings, per_second: PerSecondRedisSettings | None = None) -> AsyncIterator[RedisStore]:
-    store = RedisStore(redis, per_second, Registry(), CLOCK)
+async def opened(
+    redis: RedisSettings, per_second: PerSecondRedisSettings | None = None, *, registry: Registry | None = None
+) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis, per_second, registry or Registry(), CLOCK)
     try:
         await store.start()
         yield store

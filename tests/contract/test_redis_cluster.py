@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from ratelimit.errors import StoreRefused, StoreUnavailable
 from ratelimit.store import Charge, Ledger, Policy
 from ratelimit.stores.redis import RedisStore
+from serving.metrics import Registry
 from serving.redis import slot_of
 from tests.contract.redis_stores import CLOCK, count, counts, opened, settings, until
-from tests.fakes.redis_servers import RedisCluster, moved, node_id, wait_until
+from tests.fakes.redis_servers import RedisCluster, empty, moved, node_id, wait_until
 
 
 @asynccontextmanager
-async def in_cluster(cluster: RedisCluster, **options: Any) -> AsyncIterator[RedisStore]:
-    async with opened(settings(cluster.addresses, type="CLUSTER", **options)) as store:
+async def in_cluster(
+    cluster: RedisCluster, *, registry: Registry | None = None, **options: Any
+) -> AsyncIterator[RedisStore]:
+    async with opened(settings(cluster.addresses, type="CLUSTER", **options), registry=registry) as store:
         yield store
 
 
@@ -86,6 +89,32 @@ async def test_a_slot_that_moved_is_followed(redis_cluster: RedisCluster) -> Non
             redis_cluster.servers[1].ask("DEL", key)
 
     assert (outcome, where) == ([(0, 1)], b"1")
+
+
+async def test_a_node_without_slots_is_let_go() -> None:
+    cluster = RedisCluster()
+    try:
+        cluster.start()
+        keys = keys_of(cluster, "emptied")
+        registry = Registry()
+        async with in_cluster(cluster, registry=registry) as store:
+            await count(store, *(Charge(key, 1, 10, 100) for key in keys))
+            before = links(registry)
+            empty(cluster, 2, into=1)
+            outcome = await count(store, Charge(keys[2], 1, 10, 100))
+
+            await until(lambda: is_so(lambda: links(registry) == 2))
+            assert (before, outcome) == (3, [(0, 1)])
+    finally:
+        cluster.remove()
+
+
+def links(registry: Registry) -> float:
+    return sum(sample.value for sample in registry.samples() if sample.name == "ratelimit.redis_pool.cx_active")
+
+
+async def is_so(holds: Callable[[], bool]) -> bool:
+    return holds()
 
 
 async def test_a_slot_on_its_way_is_asked_where_it_goes(redis_cluster: RedisCluster) -> None:

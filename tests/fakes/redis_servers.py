@@ -186,6 +186,17 @@ def _give(cluster: RedisCluster, slot: int, holder: RedisServer) -> None:
         server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder))
 
 
+def empty(cluster: RedisCluster, node: int, *, into: int) -> None:
+    """Have one node hold all slots of another, whose keys are lost."""
+    # A node that holds keys gives no slot away.
+    cluster.servers[node].ask("FLUSHALL")
+    first, last = _held(cluster.servers[node])
+    holder = cluster.servers[into]
+    commands = [("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder)) for slot in range(first, last + 1)]
+    for server in (holder, *(server for server in cluster.servers if server is not holder)):
+        server.ask_all(*commands)
+
+
 class SentinelServer(RedisServer):
     """Watches one master, and needs nobody to agree."""
 
@@ -241,6 +252,14 @@ class RedisWithSentinel:
     def remove(self) -> None:
         for server in (self.sentinel, self.replica, self.master):
             server.remove()
+
+
+def _held(server: RedisServer) -> tuple[int, int]:
+    """Return the range of slots that a node of a whole cluster holds."""
+    for first, last, (_, port, *_), *_ in server.ask("CLUSTER", "SLOTS"):
+        if port == server.port:
+            return first, last
+    raise AssertionError(f"{server.address} holds no slots")
 
 
 def _has_slot(ranges: list[Any], slot: int) -> bool:

@@ -133,6 +133,18 @@ def test_what_has_no_limit_is_not_watched() -> None:
     assert len(bench.metering) == 0
 
 
+def test_many_counters_whose_time_is_over_are_counted_in_several_turns() -> None:
+    bench = Bench(counters_max=1_000)
+    for number in range(200):
+        bench.check(str(number))
+
+    bench.advance(WAIT)
+    for _ in range(20):
+        bench.advance(WAIT / 10)
+
+    assert bench.counted == (200, 0)
+
+
 def test_counters_watched_are_bounded() -> None:
     bench = Bench(counters_max=2)
     for user in "abc":
