@@ -1,0 +1,1 @@
+"""How fast the semantic cache is, and what it costs in memory."""

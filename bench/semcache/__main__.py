@@ -1,0 +1,142 @@
+"""One command: how fast the semantic cache is on one core, what it costs in memory, and how it does at a million entries.
+
+    python -m bench.semcache [embed] [service] [large] [--original PYTHON --source FOLDER]
+
+`--original` is an interpreter with sentence-transformers, `--source` the model's own folder. What is compared runs in
+one call of this command, on one core. Figures are kept as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from bench.semcache import embedding, filling, service, tables
+from bench.semcache.prompts import Vectors, paraphrases, questions, spread
+from semcache.embedder import ModelIdentity
+from semcache.embedders import model_folder
+from semcache.export.default import NAME, ensure
+
+RESULTS = Path(__file__).parents[1] / "results" / "local"
+MODELS = Path(".weir/models")
+# Questions that are really embedded; further entries are these with jitter.
+_EMBEDDED = 4_000
+
+
+def main() -> None:
+    """Measure what was asked for, print tables and keep the figures."""
+    options = parse()
+    folders = {precision: ensure(MODELS) / f"{NAME}-{precision}" for precision in ("int8", "fp32")}
+    figures: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(),
+        "options": {k: str(v) for k, v in vars(options).items()},
+    }
+    if "embed" in options.what:
+        filling.pin(options.core)
+        figures["embed"] = embedding.measure(folders, options.source, options.original, options.rounds)
+    if {"service", "large"} & set(options.what):
+        filling.pin(options.core)
+        vectors = embedding.encode_all(folders["int8"], questions(_EMBEDDED))
+        identity = model_folder.read(folders["int8"])[0].identity
+        with tempfile.TemporaryDirectory() as name:
+            if "service" in options.what:
+                figures["service"] = asyncio.run(measure_service(Path(name), identity, vectors, options))
+            if "large" in options.what:
+                figures["large"] = asyncio.run(measure_large(Path(name) / "large", identity, vectors, options))
+    console = Console(width=120)
+    for table in tables.all_of(figures):
+        console.print(table)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    out = options.out or RESULTS / f"semcache-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    out.write_text(json.dumps(figures, indent=1) + "\n")
+    console.print(f"kept in {out}")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.semcache", description=__doc__)
+    parser.add_argument("what", nargs="*", default=["embed", "service"], help="embed, service, large")
+    parser.add_argument("--entries", type=int, default=100_000, help="entries behind the service")
+    parser.add_argument("--large", type=int, default=1_000_000, help="entries of the large store")
+    parser.add_argument("--rounds", type=int, default=200, help="embeddings of each kind")
+    parser.add_argument("--lookups", type=int, default=1_000, help="lookups of each kind")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a run at a fixed rate")
+    parser.add_argument("--core", type=int, default=0, help="of what is measured; callers are on another")
+    parser.add_argument("--load-core", type=int, default=1, help="of the callers")
+    parser.add_argument("--original", default="", help="interpreter that has sentence-transformers")
+    parser.add_argument("--source", type=Path, help="folder of the original model")
+    parser.add_argument("--out", type=Path, help="file of the figures")
+    return parser.parse_args()
+
+
+async def measure_service(
+    folder: Path, identity: ModelIdentity, vectors: Vectors, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Fill a store, serve it on one core and ask it from another."""
+    prompts, now = questions(options.entries), time.time()  # noqa: TID251 - entries need a date
+    wide = spread(vectors, options.entries)
+    figures: dict[str, Any] = {"entries": options.entries}
+    async with filling.opened(folder / "entries", identity) as store:
+        figures |= await filling.fill(store, prompts, wide, now)
+        figures |= await filling.build(store)
+        figures |= filling.sizes(store, folder, options.entries)
+        figures["recall_at_1"] = await filling.recall(store, wide, vectors[:300], now)
+    filling.pin(options.load_core)
+    async with service.running(folder, options.core) as served:
+        count = options.lookups
+        asked = list(paraphrases(_EMBEDDED))
+        exact = list(prompts[:count])
+        await service.one_by_one(served, [*exact[:50], *asked[-50:]])  # warms up
+        figures["exact"] = await service.one_by_one(served, exact)
+        figures["exact_at_once"] = await service.at_once(served, exact * 4, 64)
+        figures["semantic_alone"] = await service.one_by_one(served, asked[:count])
+        figures["semantic_at_once"] = await service.at_once(served, asked[: 2 * count], 64)
+        rate = figures["semantic_at_once"]["per_second"] / 2
+        paced = (asked * 10)[: int(rate * options.seconds)]
+        figures["semantic_half_load"] = await service.paced(served, paced, rate)
+        figures["exact_half_load"] = await service.paced(
+            served, (exact * 100)[: int(figures["exact_at_once"]["per_second"] / 2 * 5)],
+            figures["exact_at_once"]["per_second"] / 2,
+        )  # fmt: skip
+        if options.original:
+            figures["original_encode_p50_ms"] = service.encode_alone(
+                options.original, options.source, options.core, exact[:200]
+            )
+    return figures
+
+
+async def measure_large(
+    folder: Path, identity: ModelIdentity, vectors: Vectors, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Fill a large store, build its index, and search meanwhile and afterwards."""
+    filling.pin(options.core)
+    count, now = options.large, time.time()  # noqa: TID251 - as above
+    wide = spread(vectors, count)
+    asked = spread(vectors, len(vectors) + 300, seed=11)[-300:]
+    figures: dict[str, Any] = {"entries": count}
+    async with filling.opened(folder, identity) as store:
+        figures |= await filling.fill(store, [f"question {number}" for number in range(count)], wide, now)
+        figures["unindexed"] = filling.percentiles(await filling.search_times(store, asked[:20], now))
+        building, times = asyncio.create_task(filling.build(store)), list[float]()
+        while not building.done():
+            times += await filling.search_times(store, asked[np.newaxis, len(times) % len(asked)], now)
+            await asyncio.sleep(0.25)
+        figures |= await building
+        figures["while_building"] = filling.percentiles(times)
+        figures["indexed"] = filling.percentiles(await filling.search_times(store, np.tile(asked, (3, 1)), now))
+        figures["recall_at_1"] = await filling.recall(store, wide, asked, now)
+        figures |= filling.sizes(store, folder, count)
+    return figures
+
+
+if __name__ == "__main__":
+    main()
