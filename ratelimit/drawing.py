@@ -5,6 +5,8 @@
 What an unmodified Envoy means is read off its call:
 
     rule without `reserve`     0 hits look · others are charged, and may be refused · phase `charge`: never refused
+      and `check: exhausted`   0 hits are its check, so hits are the charge of work that was done: counted, whatever is
+                               left, or a budget would never be used up · phase `check`: may be refused
     phase `look`               0 hits that neither spend nor reserve, whatever the rule
     rule with `reserve`        0 hits reserve the default · with an id, the first call reserves and later ones settle ·
                                without one, hits settle the oldest hold that has none · phase `charge`: settle
@@ -54,7 +56,8 @@ def op_of(step: Step, hits: int, request_id: str) -> Op:
     if step.phase is Phase.LOOK:
         return Op.CHARGE
     if reserve is None:
-        return Op.FORCE if step.phase is Phase.CHARGE else Op.CHARGE
+        is_late = step.phase is Phase.UNSAID and hits > 0 and rule is not None and rule.modes.is_exhausted
+        return Op.FORCE if is_late or step.phase is Phase.CHARGE else Op.CHARGE
     if step.phase is Phase.CHARGE:
         return Op.SETTLE
     if hits == 0 or step.phase is Phase.CHECK:

@@ -18,6 +18,8 @@ domain: d
 descriptors:
   - key: kept
     rate_limit: { unit: hour, amount: 100, on_deny: keep, weights: { input: 3, cached: 0.1 } }
+  - key: budget
+    rate_limit: { unit: hour, amount: 100, check: exhausted, on_deny: keep }
   - key: held
     rate_limit: { unit: hour, amount: 100, reserve: { default: 40, max_fraction: 0.5 } }
   - key: many
@@ -57,6 +59,9 @@ def asked(key: str, hits: int | None = None, **fields: object) -> Descriptor:
         (asked("kept", 7), "id", Op.CHARGE, 7),
         (asked("kept", 7, phase=Phase.CHARGE), "", Op.FORCE, 7),
         (asked("kept", 7, is_refund=True), "", Op.REFUND, 7),
+        (asked("budget", 0), "", Op.CHARGE, 0),
+        (asked("budget", 7), "", Op.FORCE, 7),
+        (asked("budget", 7, phase=Phase.CHECK), "", Op.CHARGE, 7),
         (asked("held", 0), "", Op.RESERVE, 40),
         (asked("held", 0), "id", Op.RESERVE, 40),
         (asked("held", 7), "", Op.SETTLE, 7),
