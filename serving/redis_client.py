@@ -106,10 +106,12 @@ class RedisClient:
     async def run(self, commands: Sequence[Command], deadline: float) -> None:
         """Put a reply, a `ReplyError` or a `RedisFault` into each command; never raises."""
         steps = STEPS.get()
+        if steps is None:
+            await self._run(commands, deadline)
+            return
         start = self._clock.wall()
         await self._run(commands, deadline)
-        if steps is not None:
-            steps.append(Step(STEP, start, self._clock.wall()))
+        steps.append(Step(STEP, start, self._clock.wall()))
 
     async def _run(self, commands: Sequence[Command], deadline: float) -> None:
         deadline = min(deadline, self._clock.steady() + self._settings.timeout)
