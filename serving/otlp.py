@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from uuid import uuid4
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -21,7 +22,8 @@ def resource(settings: TracingSettings) -> Resource:
         "service.namespace": settings.tracing_service_namespace,
         "service.instance.id": settings.tracing_service_instance_id or _INSTANCE_ID,
     }
-    return Resource.create({name: value for name, value in named.items() if value})
+    # Workers may be told one instance id; their totals are each their own nevertheless.
+    return Resource.create({name: value for name, value in named.items() if value} | {"process.pid": os.getpid()})
 
 
 def span_exporter(settings: TracingSettings) -> SpanExporter:

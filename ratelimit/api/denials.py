@@ -31,10 +31,11 @@ class DenialLog:
 
     def _write(self, plan: Plan, verdict: Verdict) -> None:
         for step, status in zip(plan.steps, verdict.statuses, strict=True):
-            rule = step.rule
-            if status.is_over and rule is not None and rule.limit is not None:
+            # Of a rule with several limits, the status names the one that denied.
+            rule, denying = step.rule, status.limit
+            if status.is_over and rule is not None and denying is not None:
                 place = f"{rule.where.file}:{rule.where.line}" if rule.where.line else rule.where.file
-                limit = f"{rule.limit.amount} per {rule.limit.span}"
+                limit = f"{denying.amount} per {denying.span}"
                 # %r, because names of overrides come from callers, and a line end in one would forge a line.
                 _log.info(
                     "denied by %r (%s): %s; %d denials before were not logged",

@@ -22,7 +22,7 @@ class Collector:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.metrics: dict[str, Metric] = {}
-        self.resource: dict[str, str] = {}
+        self.resource: dict[str, Any] = {}
         self.grpc_port = 0
         self.http_port = 0
         self._changed = asyncio.Condition()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -145,7 +146,12 @@ async def test_spans_say_who_sends_them(protocol: str, collector: Collector) -> 
 
     await bench.tracing.stop()
 
-    names = {"service.name": "RateLimit", "service.namespace": "edge", "service.instance.id": "a"}
+    names = {
+        "service.name": "RateLimit",
+        "service.namespace": "edge",
+        "service.instance.id": "a",
+        "process.pid": os.getpid(),
+    }
     assert names.items() <= collector.resource.items()
 
 

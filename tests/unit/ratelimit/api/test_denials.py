@@ -12,7 +12,7 @@ from ratelimit.verdict import NO_LIMIT, Status, Verdict
 from tests.fakes.rules import limit, rule_set
 
 RULES = rule_set("d", limit("user"), limit("model"))
-OVER = Status(is_over=True)
+OVER = Status(is_over=True, limit=Limit(10, Unit.HOUR))
 PASSED = Status(is_over=False)
 
 
@@ -29,6 +29,14 @@ def test_a_denial_names_the_rule_its_place_and_its_limit(caplog: pytest.LogCaptu
     DenialLog(1).note(plan("user"), Verdict(is_over=True, statuses=[OVER]), 0)
 
     assert caplog.messages == ["denied by 'd.user' (rules.yaml:1): 10 per hour; 0 denials before were not logged"]
+
+
+def test_of_several_limits_the_one_that_denied_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    over = Status(is_over=True, limit=Limit(200, Unit.DAY))
+
+    DenialLog(1).note(plan("user"), Verdict(is_over=True, statuses=[over]), 0)
+
+    assert "200 per day" in caplog.text
 
 
 def test_a_denial_has_its_facts_as_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,4 +81,4 @@ def test_below_info_nothing_is_written(caplog: pytest.LogCaptureFixture) -> None
 def test_a_callers_value_cannot_forge_a_line(caplog: pytest.LogCaptureFixture) -> None:
     DenialLog(1).note(plan("user", override=Limit(1, Unit.HOUR)), Verdict(is_over=True, statuses=[OVER]), 0)
 
-    assert caplog.messages == [r"denied by 'd.user_v\nx' (request): 1 per hour; 0 denials before were not logged"]
+    assert caplog.messages == [r"denied by 'd.user_v\nx' (request): 10 per hour; 0 denials before were not logged"]
