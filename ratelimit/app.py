@@ -18,7 +18,7 @@ from ratelimit import settings as service_settings
 from ratelimit.accounting import StatsTable
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
-from ratelimit.api.envoy_rls import PATH, EnvoyRls
+from ratelimit.api.envoy_rls import PATH, EnvoyRls, own_entries
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.own import OwnApis
 from ratelimit.api.pages import debug_pages, main_pages
@@ -166,7 +166,7 @@ class Service:
             registry=self.registry,
             descriptors_max=self.settings.limiter.descriptors_max,
         )
-        return OwnApis(desk, self.settings.api)
+        return OwnApis(desk, self.settings.api, own_entries(self.settings.limiter))
 
     def _callers(self) -> list[Part]:
         api = self.settings.api

@@ -90,3 +90,5 @@ class Method:
     handler: Handler
     keeps_trace: bool = False
     """Whether its calls bring their trace headers."""
+    label: str = ""
+    """What metrics call it; empty: the end of its path."""

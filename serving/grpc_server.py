@@ -118,7 +118,7 @@ def batches_of(method: Method, clock: Clock, registry: Registry, settings: GrpcS
         calls_max=settings.queue_calls_max,
         batch_max=settings.batch_calls_max,
         in_flight_max=settings.batches_in_flight_max,
-        method=method.path.rpartition("/")[2],
+        method=method.label or method.path.rpartition("/")[2],
     )
 
 

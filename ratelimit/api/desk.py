@@ -9,7 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from google.protobuf.message import Message
 
 from ratelimit.api.denials import DenialLog
 from ratelimit.descriptor import Descriptor, Request
@@ -20,11 +24,31 @@ from ratelimit.rights import Rights, Role
 from ratelimit.rules import RuleSet
 from ratelimit.source import Rules
 from ratelimit.verdict import Verdict
-from serving.calls import Caller, Failure, StatusCode
+from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
 from serving.clock import Clock
 from serving.metrics import Registry
-from serving.refusal import Refused
+from serving.refusal import Refused, decode
 from serving.rights import Identity
+
+
+@dataclass(slots=True)
+class Task:
+    """A call under way."""
+
+    ask: Ask
+    write: Callable[[Verdict], Message]
+
+
+# Requests differ by method, and protobuf's classes have no common one that knows their fields.
+Begin: TypeAlias = Callable[[Any, Caller, float], Task]
+
+
+def started(kind: type[Message], begin: Begin, call: Call) -> Task | Failure:
+    """Begin a call; what is wrong with it is its answer."""
+    try:
+        return begin(decode(kind, call.message), call.caller, call.deadline)
+    except Refused as refused:
+        return refused.failure
 
 
 class Desk:
@@ -81,16 +105,47 @@ class Desk:
         Raises:
             Refused: it has too few or too many descriptors, or there are no rules for it.
         """
+        plan = self.plan_any(domain, descriptors)
+        if not plan.is_known_domain:
+            raise Refused(Failure(StatusCode.NOT_FOUND, "domain: no rules are loaded for it"))
+        return plan
+
+    def plan_any(self, domain: str, descriptors: tuple[Descriptor, ...]) -> Plan:
+        """Return the plan of a request, also of one that there are no rules for.
+
+        Raises:
+            Refused: it has too few or too many descriptors.
+        """
         if not domain:
             raise Refused.field("domain", "is missing")
         if not descriptors:
             raise Refused.field("descriptors", "are missing")
         if len(descriptors) > self._descriptors_max:
             raise Refused.field("descriptors", f"{len(descriptors)} of them, at most {self._descriptors_max} are taken")
-        plan = self._planner.plan(Request(domain, descriptors), self.in_force(), is_explicit=True)
-        if not plan.is_known_domain:
-            raise Refused(Failure(StatusCode.NOT_FOUND, "domain: no rules are loaded for it"))
-        return plan
+        return self._planner.plan(Request(domain, descriptors), self.in_force(), is_explicit=True)
+
+    async def answer(self, tasks: Sequence[Task | Failure], method: str) -> list[Message | Failure]:
+        """Answer calls under way in one round trip, in order."""
+        verdicts = iter(await self.decide([task.ask for task in tasks if isinstance(task, Task)], method))
+        answers: list[Message | Failure] = []
+        for task in tasks:
+            if isinstance(task, Failure):
+                self.count(method, task)
+                answers.append(task)
+            else:
+                verdict = next(verdicts)
+                answers.append(verdict if isinstance(verdict, Failure) else task.write(verdict))
+        return answers
+
+    def handler(self, kind: type[Message], begin: Begin, method: str) -> PromptHandler:
+        """Return the handler of a method: `begin` turns its requests into tasks."""
+
+        async def handle(calls: Sequence[Call]) -> Sequence[Reply]:
+            tasks = [started(kind, begin, call) for call in calls]
+            answers = await self.answer(tasks, method)
+            return [answer if isinstance(answer, Failure) else answer.SerializeToString() for answer in answers]
+
+        return handle
 
     async def decide(self, asks: Sequence[Ask], method: str = "") -> list[Verdict | Failure]:
         """Answer all of them in one round trip, in order; `method` is what they are counted under."""

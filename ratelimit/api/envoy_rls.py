@@ -36,6 +36,11 @@ NO_DESCRIPTORS = "rate limit descriptor list must not be empty"
 NO_RULES = "no rate limit configuration loaded"
 
 
+def own_entries(settings: LimiterSettings) -> OwnEntries:
+    """Return the names of descriptor entries that speak to us."""
+    return OwnEntries(settings.request_id_entry, settings.phase_entry, settings.token_kind_entry)
+
+
 class EnvoyRls:
     """The handler of a batch: bytes to plans, one decision, verdicts to bytes."""
 
@@ -55,7 +60,7 @@ class EnvoyRls:
         self._planner = planner
         self._rules = rules
         self._descriptors_max = settings.descriptors_max
-        self._own_entries = OwnEntries(settings.request_id_entry, settings.phase_entry, settings.token_kind_entry)
+        self._own_entries = own_entries(settings)
         self._plans = Plans(registry, entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
         self._clock = clock
         self._metrics = Metrics(registry, stats)

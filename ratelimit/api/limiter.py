@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 from google.protobuf.message import Message
 
 from protos.ratelimit.v1 import limiter_pb2 as wire
-from ratelimit.api.desk import Desk
+from ratelimit.api.desk import Begin, Desk, Task
 from ratelimit.api.limiter_messages import (
     granted,
     hold_times_ms,
@@ -35,23 +33,11 @@ from ratelimit.limiter import Ask
 from ratelimit.plan import Plan
 from ratelimit.rights import Role
 from ratelimit.verdict import Verdict
-from serving.calls import Call, Caller, Failure, Method, PromptHandler, Reply
+from serving.calls import Caller, Failure, Method
 from serving.grpc_handlers import Context, Paths, caller_of
 from serving.refusal import Refused, decode
 
 SERVICE = "weir.ratelimit.v1.LimiterService"
-
-
-@dataclass(slots=True)
-class Task:
-    """A call under way."""
-
-    ask: Ask
-    write: Callable[[Verdict], Message]
-
-
-# Requests differ by verb, and protobuf's classes have no common one that knows their fields.
-_Verb: TypeAlias = Callable[[Any, Caller, float], Task]
 
 
 class LimiterApi:
@@ -60,7 +46,7 @@ class LimiterApi:
     def __init__(self, desk: Desk, *, exchange_calls_max: int) -> None:
         self._desk = desk
         self._exchange_calls_max = exchange_calls_max
-        self._verbs: Mapping[str, tuple[type[Message], _Verb]] = {
+        self._verbs: Mapping[str, tuple[type[Message], Begin]] = {
             "Check": (wire.CheckRequest, self._check),
             "Charge": (wire.ChargeRequest, self._charge),
             "Reserve": (wire.ReserveRequest, self._reserve),
@@ -71,40 +57,16 @@ class LimiterApi:
 
     def methods(self) -> list[Method]:
         """Return the unary methods."""
-        return [Method(f"/{SERVICE}/{name}", self._handler(name)) for name in self._verbs]
+        return [
+            Method(f"/{SERVICE}/{name}", self._desk.handler(kind, verb, name))
+            for name, (kind, verb) in self._verbs.items()
+        ]
 
     def streams(self) -> grpc.GenericRpcHandler:
         """Return the stream."""
         return Paths({f"/{SERVICE}/Exchange": grpc.stream_stream_rpc_method_handler(self._exchange)})
 
     # -- batches -------------------------------------------------------------------------------
-
-    def _handler(self, name: str) -> PromptHandler:
-        kind, verb = self._verbs[name]
-
-        async def handle(calls: Sequence[Call]) -> Sequence[Reply]:
-            tasks = [self._begin(verb, kind, call) for call in calls]
-            return [_bytes(answer) for answer in await self._finish(tasks, name)]
-
-        return handle
-
-    def _begin(self, verb: _Verb, kind: type[Message], call: Call) -> Task | Failure:
-        try:
-            return verb(decode(kind, call.message), call.caller, call.deadline)
-        except Refused as refused:
-            return refused.failure
-
-    async def _finish(self, tasks: Sequence[Task | Failure], name: str) -> list[Message | Failure]:
-        verdicts = iter(await self._desk.decide([task.ask for task in tasks if isinstance(task, Task)], name))
-        answers: list[Message | Failure] = []
-        for task in tasks:
-            if isinstance(task, Failure):
-                self._desk.count(name, task)
-                answers.append(task)
-            else:
-                verdict = next(verdicts)
-                answers.append(verdict if isinstance(verdict, Failure) else task.write(verdict))
-        return answers
 
     async def _exchange(self, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         caller = caller_of(context)
@@ -123,7 +85,7 @@ class LimiterApi:
     async def _exchanged(self, request: wire.ExchangeRequest, caller: Caller, deadline: float) -> wire.ExchangeResponse:
         tasks = [self._begin_one(call, caller, deadline) for call in request.calls]
         response = wire.ExchangeResponse()
-        for call, answer in zip(request.calls, await self._finish(tasks, "Exchange"), strict=True):
+        for call, answer in zip(request.calls, await self._desk.answer(tasks, "Exchange"), strict=True):
             written = response.answers.add(id=call.id)
             if isinstance(answer, Failure):
                 written.failure.code, written.failure.detail = answer.status, answer.detail
@@ -225,7 +187,3 @@ def _written(ask: Ask, verdict: Verdict) -> wire.Verdict:
 
 def _was_held(verdict: Verdict) -> bool:
     return any(standing.is_ended for standing in verdict.standings)
-
-
-def _bytes(answer: Message | Failure) -> Reply:
-    return answer if isinstance(answer, Failure) else answer.SerializeToString()

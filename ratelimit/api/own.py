@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
+from protos.interop.kuadrant.v1 import kuadrant_pb2
 from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.api import kuadrant, limiter
 from ratelimit.api.desk import Desk
-from ratelimit.api.limiter import SERVICE, LimiterApi
+from ratelimit.api.kuadrant import KuadrantApi
+from ratelimit.api.limiter import LimiterApi
+from ratelimit.api.rls_messages import OwnEntries
 from ratelimit.settings import ApiSettings
 from serving.calls import Method
 
@@ -17,12 +21,13 @@ from serving.calls import Method
 class OwnApis:
     """What is served, and how it is described."""
 
-    def __init__(self, desk: Desk, settings: ApiSettings) -> None:
+    def __init__(self, desk: Desk, settings: ApiSettings, own_entries: OwnEntries) -> None:
+        self._kuadrant = KuadrantApi(desk, own_entries)
         self._limiter = LimiterApi(desk, exchange_calls_max=settings.exchange_calls_max)
 
     def methods(self) -> Sequence[Method]:
         """Return the methods that are answered in batches."""
-        return self._limiter.methods()
+        return [*self._limiter.methods(), *self._kuadrant.methods()]
 
     def handlers(self) -> Sequence[grpc.GenericRpcHandler]:
         """Return all others."""
@@ -30,4 +35,7 @@ class OwnApis:
 
     def described(self) -> Mapping[str, ServiceDescriptor]:
         """Return what reflection shows."""
-        return {SERVICE: limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"]}
+        return {
+            limiter.SERVICE: limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"],
+            kuadrant.SERVICE: kuadrant_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
+        }

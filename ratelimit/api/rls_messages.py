@@ -7,7 +7,7 @@ to protobuf's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,6 +61,16 @@ def parse(message: bytes, *, descriptors_max: int, own: OwnEntries = NO_ENTRIES)
     names = own.in_(message)
     descriptors = tuple([_descriptor(descriptor, names, own) for descriptor in wire.descriptors])
     return Request(wire.domain, descriptors, wire.hits_addend or None, _request_id(wire, own) if names else "")
+
+
+def read_descriptors(descriptors: Iterable[rls_pb2.RateLimitDescriptor], own: OwnEntries) -> tuple[Descriptor, ...]:
+    """Read descriptors of another message.
+
+    Raises:
+        BadRequest: one has a phase or a unit that does not exist.
+    """
+    names = {own.request_id, own.phase, own.kind} - {""}
+    return tuple([_descriptor(descriptor, names, own) for descriptor in descriptors])
 
 
 def _request_id(wire: rls_pb2.RateLimitRequest, own: OwnEntries) -> str:

@@ -11,13 +11,14 @@ from google.protobuf.message import Message
 from ratelimit.accounting import StatsTable
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
+from ratelimit.api.envoy_rls import own_entries
 from ratelimit.api.own import OwnApis
 from ratelimit.config.grammar import read
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.plan import Planner
 from ratelimit.rights import CallerRule, Rights, Role
-from ratelimit.settings import ApiSettings, ConfigSettings
+from ratelimit.settings import ApiSettings, ConfigSettings, LimiterSettings
 from ratelimit.source import Rules
 from ratelimit.store import Store
 from ratelimit.stores.memory import MemoryStore
@@ -62,8 +63,8 @@ class Apis:
             registry=self.registry,
             descriptors_max=100,
         )
-        self.own = OwnApis(self.desk, ApiSettings())
-        self.methods = {method.path.rpartition("/")[2]: method for method in self.own.methods()}
+        self.own = OwnApis(self.desk, ApiSettings(), own_entries(LimiterSettings()))
+        self.methods = {method.label or method.path.rpartition("/")[2]: method for method in self.own.methods()}
         self._text = rules
 
     async def start(self) -> Apis:
