@@ -15,11 +15,11 @@ from bench.quality.boosting import Matrix
 from bench.quality.protocol import Stream
 from bench.quality.sheet import Sheet
 from semcache.calibration import Gate, GateSettings
+from semcache.judging import SIMILARITY_MIN
 from semcache.logistic import Curve
 from semcache.threshold import Target
 
 TAUGHT_SHARE = 0.25
-SIMILARITY_MIN = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,12 @@ def roll(stream: Stream, sheet: Sheet, scores: Matrix, target: Target, *, share:
     gate = Gate(settings, vague(scores[np.isfinite(scores)]), "bench")
     similarities, levels, is_same = sheet.rows[:, 0].tolist(), scores.tolist(), sheet.is_same.tolist()
     judged_from = int(TAUGHT_SHARE * len(stream.order))
+    vetoed = np.isneginf(scores).tolist()
     inserted = [False] * len(stream.order)
     hits = wrong = labels = 0
     for place, request in enumerate(stream.order):
-        nearest = stream.nearest(request, inserted)
-        if nearest is None or similarities[nearest] < SIMILARITY_MIN or levels[nearest] == -np.inf:
+        nearest = stream.nearest(request, inserted, vetoed)
+        if nearest is None or similarities[nearest] < SIMILARITY_MIN:
             gate.decide(None)
             inserted[request] = True
             continue

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.quality.neighbours import Neighbours
 from bench.quality.sheet import Sheet
+from semcache.judging import NEAREST
 
 Scores = npt.NDArray[np.float64]  # one per pair of Neighbours; -inf is a veto
 # Thresholds that are searched: one more or less is a few requests of ten thousand.
@@ -63,19 +65,20 @@ class Stream:
         self._is_same = sheet.is_same.tolist()
         self._is_different = (sheet.is_known & ~sheet.is_same).tolist()
 
-    def nearest(self, request: int, inserted: Sequence[bool]) -> int | None:
-        """Return the position of the nearest pair whose entry is there."""
+    def nearest(self, request: int, inserted: Sequence[bool], vetoed: Sequence[bool]) -> int | None:
+        """Return the position of the nearest pair whose entry is there, or of one of the next that is not refused."""
         pairs = range(self._starts[request], self._starts[request + 1])
-        return next((at for at in pairs if inserted[self._columns[at]]), None)
+        near = islice((at for at in pairs if inserted[self._columns[at]]), NEAREST)
+        return next((at for at in near if not vetoed[at]), None)
 
     def run(self, scores: Scores, threshold: float) -> Outcome:
-        """Serve what scores at least `threshold`, asking only the nearest entry."""
-        accepted = (scores >= threshold).tolist()
+        """Serve what scores at least `threshold`, asking only the nearest entry that is not refused."""
+        accepted, vetoed = (scores >= threshold).tolist(), np.isneginf(scores).tolist()
         inserted = [False] * len(self.order)
         hits = wrong = 0
         known_wrong = []
         for request in self.order:
-            nearest = self.nearest(request, inserted)
+            nearest = self.nearest(request, inserted, vetoed)
             if nearest is None or not accepted[nearest]:
                 inserted[request] = True
                 continue

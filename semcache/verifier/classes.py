@@ -44,6 +44,7 @@ organ: heart liver kidney=kidneys lung=lungs brain stomach skin
 exam: gre gmat ielts toefl upsc jee neet ssc
 degree: bachelor=bachelors=bsc=btech master=masters=msc=mtech phd=doctorate mba
 metal: gold silver copper iron steel aluminium=aluminum platinum titanium zinc
+session: login=log_in=sign_in=signin=logging_in logout=log_out=sign_out=signout=logging_out
 operation: add subtract multiply divide
 statistic: mean median mode variance
 shape: circle square triangle rectangle sphere cube cylinder cone

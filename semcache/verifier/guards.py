@@ -8,11 +8,12 @@ to the subtlest; the first that fires is the reason in the reply.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from semcache.verifier import lexicon
 from semcache.verifier.classes import MEMBER_OF
-from semcache.verifier.opposites import OPPOSITES
+from semcache.verifier.opposites import NOT_PREFIXED, OPPOSITES, PREFIXES
 from semcache.verifier.reading import Reading, read
 
 
@@ -40,6 +41,7 @@ Rule = Callable[[Reading, Reading], bool]
 _FORM_LETTERS = 4
 _INITIALS = range(2, 6)
 _PLACES = 2
+_DOES = frozenset(("do", "does", "did"))
 # Words from one neighbour of content to the other: "convert Indian rupees into the dollar".
 _REACH = 5
 
@@ -63,7 +65,14 @@ def _negation_differs(a: Reading, b: Reading) -> bool:
 def opposite_pairs(a: Reading, b: Reading) -> int:
     """Count the pairs of opposites of which each side has one and only one."""
     only_a, only_b = a.vocabulary - b.vocabulary, b.vocabulary - a.vocabulary
-    return sum(not only_b.isdisjoint(OPPOSITES.get(word, ())) for word in only_a)
+    listed = sum(not only_b.isdisjoint(OPPOSITES.get(word, ())) for word in only_a)
+    return listed + _prefixed(only_a, only_b) + _prefixed(only_b, only_a)
+
+
+def _prefixed(plain: AbstractSet[str], negated: AbstractSet[str]) -> int:
+    """Count the words that the other side has with "un" or its like before them."""
+    found = {prefix + word for word in plain if len(word) >= _FORM_LETTERS for prefix in PREFIXES}
+    return len((found & negated) - NOT_PREFIXED)
 
 
 def _opposites_stand(a: Reading, b: Reading) -> bool:
@@ -115,14 +124,22 @@ def _direction_turns(a: Reading, b: Reading) -> bool:
     """Tell whether something stands between the same two words, which have changed places: "rupees to dollars".
 
     Only a few small words always point one way. Between words of content anything may, if nothing else differs:
-    "does the wolf fear the dog", but not "is the wolf like the dog".
+    "does the wolf fear the dog", but not "is the wolf like the dog". What is done "by" somebody points backwards.
     """
     content_a, content_b = set(a.content), set(b.content)
     if len(content_a & content_b) < _PLACES:
         return False
     is_any = content_a == content_b and lexicon.TWO_WAY.isdisjoint(a.vocabulary | b.vocabulary)
+    if is_any and a.question == b.question == "who" and _asks_for_object(a) != _asks_for_object(b):
+        return True
     turned = {(right, middle, left) for left, middle, right in _places(a, is_any=is_any) if left != right}
     return not turned.isdisjoint(_places(b, is_any=is_any))
+
+
+def _asks_for_object(reading: Reading) -> bool:
+    """Tell "who did she call" from "who called her"."""
+    at = reading.words.index("who")
+    return not _DOES.isdisjoint(reading.words[at + 1 : at + 2])
 
 
 def _places(reading: Reading, *, is_any: bool) -> Iterator[tuple[str, str, str]]:
@@ -131,11 +148,23 @@ def _places(reading: Reading, *, is_any: bool) -> Iterator[tuple[str, str, str]]
     said = [at for at, word in enumerate(words) if word not in lexicon.STOP]
     for at, word in enumerate(words):
         is_content = word not in lexicon.STOP
-        if word in lexicon.ONE_WAY or (is_any and is_content):
-            place = bisect_left(said, at)
-            after = place + is_content
-            if place > 0 and after < len(said) and said[after] - said[place - 1] <= _REACH:
-                yield stems[said[place - 1]], word, stems[said[after]]
+        if not (word in lexicon.ONE_WAY or (is_any and is_content)):
+            continue
+        place = bisect_left(said, at)
+        after = place + is_content
+        if place > 0 and after < len(said) and said[after] - said[place - 1] <= _REACH:
+            left, right = stems[said[place - 1]], stems[said[after]]
+            # A gerund names what is done more often than it does it: "hotel booking site".
+            middle = word if word.endswith("ing") else stems[at]
+            if not _is_passive(words, at):
+                yield left, middle, right
+            elif words[at + 1] == "by":
+                yield right, middle, left
+
+
+def _is_passive(words: tuple[str, ...], at: int) -> bool:
+    is_participle = words[at].endswith("ed") or words[at] in lexicon.IRREGULAR
+    return is_participle and not lexicon.BE.isdisjoint(words[max(0, at - _REACH) : at])
 
 
 RULES: tuple[tuple[Guard, Rule], ...] = (

@@ -42,6 +42,59 @@ NEGATIONS = _words("""
 BE = _words("be is are was were been being am get gets got not")
 ASPECTS = _words("still anymore former formerly again without except becoming becomes became")
 
+# Forms of verbs that no ending gives away.
+IRREGULAR = _groups("""
+    beat: beaten
+    cut:
+    hit:
+    hurt:
+    begin: began begun
+    bite: bit bitten
+    break: broke broken
+    bring: brought
+    build: built
+    buy: bought
+    catch: caught
+    choose: chose chosen
+    come: came
+    draw: drew drawn
+    drive: drove driven
+    eat: ate eaten
+    fall: fell fallen
+    feed: fed
+    fight: fought
+    find: found
+    forget: forgot forgotten
+    give: gave given
+    grow: grew grown
+    hide: hid hidden
+    hold: held
+    keep: kept
+    know: knew known
+    lead: led
+    leave: left
+    lose: lost
+    make: made
+    meet: met
+    pay: paid
+    run: ran
+    say: said
+    see: saw seen
+    sell: sold
+    send: sent
+    speak: spoke spoken
+    spend: spent
+    steal: stole stolen
+    take: took taken
+    teach: taught
+    tell: told
+    think: thought
+    throw: threw thrown
+    wear: wore worn
+    win: won
+    write: wrote written
+""")
+
 # Small words that point from what is before them to what is after, and words between which it makes no difference.
 ONE_WAY = _words("to into onto over than from")
 TWO_WAY = _words("""

@@ -8,6 +8,7 @@ _OPPOSITES = """
     best better / worst worse
     good / bad evil
     first earliest / last latest
+    last previous / next upcoming
     start begin starting beginning / stop end quit finish ending
     open opening / close shut closing closed
     on / off
@@ -84,7 +85,7 @@ _OPPOSITES = """
     boyfriend / girlfriend
     ascending / descending
     horizontal horizontally / vertical vertically
-    internal / external
+    internal inner / external outer
     input / output
     sender / receiver recipient
     employer / employee
@@ -170,3 +171,38 @@ def _opposites(text: str) -> dict[str, frozenset[str]]:
 
 
 OPPOSITES = _opposites(_OPPOSITES)
+
+# A word with one of these before it is its own opposite, but for the words of which that is not true.
+PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis")
+NOT_PREFIXED = frozenset(
+    [
+        "discount",
+        "discover",
+        "disease",
+        "display",
+        "distance",
+        "district",
+        "import",
+        "impress",
+        "improve",
+        "include",
+        "income",
+        "increase",
+        "inform",
+        "inside",
+        "install",
+        "instance",
+        "instead",
+        "instruct",
+        "insure",
+        "intake",
+        "intend",
+        "intent",
+        "intention",
+        "interest",
+        "invest",
+        "invoice",
+        "unless",
+        "until",
+    ]
+)

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from semcache.verifier.lexicon import CONTRACTION_TAILS, CONTRACTIONS
+from semcache.verifier.lexicon import CONTRACTION_TAILS, CONTRACTIONS, IRREGULAR
 
+# Possessive and bounded where a long run could be read again and again: the time is linear in the text.
 _TOKEN = re.compile(
     r"""
     (?P<code> `[^`\n]+`                                   # what the writer marked as code
-            | \w+://[^\s"'<>]+ | [\w.+-]+@[\w-]+\.\w+     # addresses
+            | \w{1,16}+://[^\s"'<>]++ | [\w.+-]{1,64}+@[\w-]++\.\w++   # addresses
             | (?<![\w-])--?[a-zA-Z][\w-]*                 # flags
             | (?<!\S)~?/[\w.-]+(?:/[\w.-]*)*              # paths
-            | \w*[^\W\d]\w*(?:(?:\.|::|->|\#)\w+)*\(\)    # calls
-            | [^\W\d]\w*(?:(?:\.|::|->)[^\W\d]\w+)+       # dotted names
-            | [^\W\d_][^\W_]*_\w+ | _+[^\W_]\w*           # snake_case
+            | (?<!\w) (?: (?=\d*+[^\W\d])\w++(?:(?:\.|::|->|\#)\w++){0,8}+\(\)   # calls
+                        | [^\W\d]\w*+(?:(?:\.|::|->)[^\W\d]\w++){1,8}+           # dotted names
+                        | [^\W\d_][^\W_]*+_\w++ | _++[^\W_]\w*+ )                # snake_case
             | [==!<>+\-*/%&|^]=+ | && | \|\| | << | >> | => | <> | (?<=\s)[<>](?=\s)
     )
     | (?P<number> [$€£¥₹]?\d+(?:,\d{2,3})*(?:[.:/]\d+)*(?:%|°|[^\W_]+)? )
@@ -77,6 +78,7 @@ def stem(word: str) -> str:
     Light on purpose: a stem that joins two meanings hides a difference from
     every feature that follows.
     """
+    word = IRREGULAR.get(word, word)
     if len(word) <= 3 or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:

@@ -83,3 +83,11 @@ def test_any_text_has_tokens_that_are_in_it(text: str) -> None:
     found = [token for token in tokens(text) if "." not in text]
 
     assert all(isinstance(token, Token) and token.text in text for token in found)
+
+
+@pytest.mark.parametrize("run", ["a", "_", "a_", "a.", "a->", "-", "東", "A."])
+def test_a_long_run_is_read_once_and_not_again_from_every_place(run: str) -> None:
+    # Read again from every place this takes minutes, and the suite's time is up.
+    text = run * 50_000
+
+    assert sum(len(token.text) for token in tokens(text)) <= len(text)
