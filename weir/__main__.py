@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from weir.commands import calibrate, check, check_config, export_model, run, serve
+from weir.commands import (
+    ask,
+    cache,
+    calibrate,
+    check,
+    check_config,
+    export_model,
+    lookup,
+    run,
+    serve,
+    store,
+)
 
 
 @click.group(
@@ -17,21 +28,21 @@ from weir.commands import calibrate, check, check_config, export_model, run, ser
       weir check --domain llm user=alice      what is left?
       weir export-model                       have an embedding model as ONNX
       weir calibrate pairs.jsonl              which target error can the cache keep?
+      weir lookup --tenant acme "What is …?"  has this been answered?
+      weir cache stats                        how does the cache do?
     """,
 )
 @click.version_option(package_name="weir")
 def main() -> None:
-    """Token rate limits for AI gateways."""
+    """Token rate limits and a semantic cache for AI gateways."""
 
 
-for command in (
-    run.run,
-    serve.serve,
-    check_config.check_config,
-    check.check,
-    calibrate.calibrate,
-    export_model.export_model,
-):
+COMMANDS = (
+    *(run.run, serve.serve, check_config.check_config, check.check),
+    *(ask.ask, lookup.lookup, store.store, cache.cache),
+    *(calibrate.calibrate, export_model.export_model),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":  # pragma: no cover - tests/e2e runs it as a process

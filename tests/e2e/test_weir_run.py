@@ -83,7 +83,7 @@ async def test_the_printed_curl_line_is_refused_the_third_time_and_a_signal_stop
     assert statuses == ["200", "200", "429"]
     assert "user=alice: 300 of 300 (over)" in run.said()
     assert status == 0
-    assert len(children) == 2
+    assert len(children) == 3
     assert not [pid for pid in children if _is_alive(pid)]
 
 
@@ -127,19 +127,50 @@ async def test_nothing_is_left_behind_even_when_it_is_killed(run: Run) -> None:
     async def are_gone() -> bool:
         return not any(_is_alive(pid) for pid in children)
 
-    assert len(children) == 2
+    assert len(children) == 3
     await eventually(are_gone)
 
 
 async def test_it_says_which_process_ended_and_stops_the_others(run: Run) -> None:
-    first, second = run.children()
+    first, *others = run.children()
 
     os.kill(first, signal.SIGKILL)
     status = await run.process.wait()
 
     assert status == 1
     assert "ended with status -9" in run.said()
-    assert not _is_alive(second)
+    assert not [pid for pid in others if _is_alive(pid)]
+
+
+async def test_the_cache_is_shown_with_a_question_that_is_asked_three_times(run: Run) -> None:
+    await eventually(lambda: run.has_said("weir cache stats"), timeout_seconds=50)
+
+    shown = re.findall(r"weirs? used for\?  (\w+) .* (\d+) tokens charged", run.said())
+
+    assert shown == [("miss", "46"), ("exact", "0"), ("semantic", "0")]
+    assert await _typed(run, "weir ask") == (0, "a weir raises the ")
+    assert await _typed(run, "weir lookup") == (0, '{\n  "outcome": "ex')
+    assert (await _typed(run, "weir cache stats"))[0] == 0
+
+
+async def test_without_a_cache_rate_limits_go_on(run: Run) -> None:
+    await eventually(lambda: run.has_said("weir cache stats"), timeout_seconds=50)
+    (cache,) = [pid for pid in run.children() if _runs(pid, "semcache")]
+
+    os.kill(cache, signal.SIGKILL)
+
+    await eventually(lambda: run.has_said("There is no semantic cache: The semantic cache ended with status -9"))
+    assert (await _typed(run, "weir check"))[0] == 0
+
+
+async def _typed(run: Run, command: str) -> tuple[int | None, str]:
+    """Run a printed command as it is; return its status and the beginning of what it says."""
+    (line,) = re.findall(rf"^  (\S*{command} (?:.+\\\n)*.+)$", run.said(), re.MULTILINE)
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(line.replace("\\\n", " ")), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()[:18]
 
 
 async def test_a_terminal_shows_the_budgets_and_a_signal_in_this_process_ends_it() -> None:
@@ -177,6 +208,10 @@ async def _curl(line: str, run: Run, expected: int) -> str:
 
 async def _contains(output: io.StringIO, text: str) -> bool:
     return text in output.getvalue()
+
+
+def _runs(pid: int, module: str) -> bool:
+    return module in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def _is_alive(pid: int) -> bool:

@@ -75,18 +75,20 @@ class Child:
                 start_new_session=True,
             )
 
-    async def wait_until(self, ready: Callable[[], Awaitable[bool]]) -> None:
+    async def wait_until(
+        self, ready: Callable[[], Awaitable[bool]], timeout_seconds: float = START_TIMEOUT_SECONDS
+    ) -> None:
         """Wait for a condition.
 
         Raises:
             ChildError: the process ended first, or it took too long.
         """
-        deadline = self._clock.steady() + START_TIMEOUT_SECONDS
+        deadline = self._clock.steady() + timeout_seconds
         while not await ready():
             if self.process.returncode is not None:
                 raise self._ended()
             if self._clock.steady() > deadline:
-                raise ChildError(f"{self.name} was not ready after {START_TIMEOUT_SECONDS:.0f} s:\n{self.tail()}")
+                raise ChildError(f"{self.name} was not ready after {timeout_seconds:.0f} s:\n{self.tail()}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def stay(self) -> None:

@@ -19,6 +19,7 @@ from rich.live import Live
 from weir.client import AskError, Client
 from weir.demo.board import Board, line, read_exchange
 from weir.demo.child import Child, ChildError
+from weir.demo.showing import show
 from weir.demo.stack import Ports, Stack
 
 # How often windows that end by themselves are looked at, on a terminal.
@@ -107,7 +108,9 @@ async def _session(program: str, rules: Path, gateway_port: int, console: Consol
             async with Client(stack.service) as client:
                 follower = follow(stack.envoy, Board(client), console)
                 notices = print_notices(stack.ratelimit, console)
-                await race(stack.envoy.stay(), stack.ratelimit.stay(), follower, notices)
+                await race(
+                    stack.envoy.stay(), stack.ratelimit.stay(), follower, notices, show(stack, console, command())
+                )
         finally:
             await stack.stop()
             console.print("Stopped.", style="dim")

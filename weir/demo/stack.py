@@ -1,7 +1,8 @@
 """Everything that `weir run` runs, started and stopped in order.
 
 curl ──▶ Envoy ──▶ upstream (in this process)
-           └──▶ rate limit service (memory, a process of its own)
+  ▲        └──▶ rate limit service (memory, a process of its own)
+  └─ weir ask ──▶ semantic cache (Qdrant Edge, a process of its own; it may take a while, and nothing waits for it)
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ HERE = Path(__file__).parent
 # Resolved: in a checkout these are links to deploy/ and examples/, and it is those that a reader edits.
 ENVOY_CONFIGURATION = (HERE / "envoy.yaml").resolve()
 RULES = (HERE / "rules" / "token-budgets.yaml").resolve().parent
+
+NAMESPACES = (HERE / "namespaces.yaml").resolve()
+
+# The first time the model is fetched (83 MB) and exported, which takes a minute of one core.
+CACHE_TIMEOUT_SECONDS = 600.0
 
 # Every 429 makes Envoy warn that it has no tokens to charge; here that is no news.
 ENVOY_OPTIONS = ["--log-level", "warning", "--component-log-level", "config:error"]
@@ -50,11 +56,13 @@ class Ports:
     debug: int
     metrics: int
     upstream: int
+    cache: int = 0
+    cache_http: int = 0
 
     @classmethod
     def pick(cls, gateway: int) -> Ports:
         """Prefer the ports that documents name."""
-        return cls(*(pick_port(preferred) for preferred in (gateway, 8081, 8080, 6070, 9090, 8000)))
+        return cls(*(pick_port(preferred) for preferred in (gateway, 8081, 8080, 6070, 9090, 8000, 8082, 8083)))
 
 
 def environment(ports: Ports, rules: Path) -> dict[str, str]:
@@ -84,6 +92,20 @@ def environment(ports: Ports, rules: Path) -> dict[str, str]:
     }
 
 
+def cache_environment(ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the settings of the cache; models are kept where they were exported to before."""
+    return {
+        "SEMCACHE_NAMESPACES_PATH": str(NAMESPACES),
+        "SEMCACHE_EDGE_FOLDER": str(folder),
+        "SEMCACHE_GRPC_HOST": "127.0.0.1",
+        "SEMCACHE_GRPC_PORT": str(ports.cache),
+        "SEMCACHE_HOST": "127.0.0.1",
+        "SEMCACHE_PORT": str(ports.cache_http),
+        "DISABLE_STATS": "true",
+        "DRAIN_DELAY": "0s",
+    }
+
+
 def places(ports: Ports) -> dict[str, str]:
     """Return what stands here for the addresses in Envoy's configuration."""
     return {
@@ -94,7 +116,7 @@ def places(ports: Ports) -> dict[str, str]:
 
 
 class Stack:
-    """The three of them."""
+    """All of them."""
 
     def __init__(self, program: str, rules: Path, ports: Ports, folder: Path) -> None:
         self.ports = ports
@@ -105,6 +127,12 @@ class Stack:
             [sys.executable, "-m", "ratelimit"],
             folder / "ratelimit.log",
             environment=environment(ports, rules),
+        )
+        self.semcache = Child(
+            "The semantic cache",
+            [sys.executable, "-m", "semcache"],
+            folder / "semcache.log",
+            environment=cache_environment(ports, folder / "semcache"),
         )
         self.envoy = Envoy(program, ENVOY_CONFIGURATION, places(ports), folder, options=ENVOY_OPTIONS, is_piped=True)
 
@@ -118,29 +146,46 @@ class Stack:
         """The address of the rate limit service."""
         return f"127.0.0.1:{self.ports.grpc}"
 
+    @property
+    def cache(self) -> str:
+        """The address of the cache."""
+        return f"127.0.0.1:{self.ports.cache}"
+
     async def start(self) -> None:
-        """Start all, each when what it needs is ready.
+        """Start all, each when what it needs is ready; the cache is waited for by `until_cached`.
 
         Raises:
             ChildError: one of them did not start.
         """
         await self.upstream.start()
         await self.ratelimit.start()
-        await self.ratelimit.wait_until(self._is_healthy)
+        await self.ratelimit.wait_until(lambda: is_healthy(self.ports.http))
         await self.envoy.start()
+        await self.semcache.start()
+
+    async def until_cached(self) -> None:
+        """Wait until the cache answers.
+
+        Raises:
+            ChildError: it did not start.
+        """
+        await self.semcache.wait_until(lambda: is_healthy(self.ports.cache_http), CACHE_TIMEOUT_SECONDS)
 
     async def stop(self) -> None:
         """Stop what runs: first what asks, then what is asked."""
         await self.envoy.stop()
+        await self.semcache.stop()
         await self.ratelimit.stop()
         await self.upstream.stop()
 
-    async def _is_healthy(self) -> bool:
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.ports.http}/healthcheck") as response,
-            ):
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
+
+async def is_healthy(port: int) -> bool:
+    """Return whether a service says so on its HTTP port."""
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/healthcheck") as response,
+        ):
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False

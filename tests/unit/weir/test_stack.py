@@ -6,7 +6,18 @@ from pathlib import Path
 import yaml
 
 from ratelimit.settings import ConfigSettings
-from weir.demo.stack import ENVOY_CONFIGURATION, RULES, Ports, environment, pick_port
+from semcache.config.files import load
+from semcache.settings import NamespaceSettings
+from weir.demo.asking import NAMESPACE
+from weir.demo.stack import (
+    ENVOY_CONFIGURATION,
+    NAMESPACES,
+    RULES,
+    Ports,
+    cache_environment,
+    environment,
+    pick_port,
+)
 
 
 def test_a_port_that_is_free_is_taken() -> None:
@@ -41,4 +52,16 @@ def test_what_is_started_is_what_the_repository_shows() -> None:
 
     assert root / "deploy" / "envoy" / "token-budgets.yaml" == ENVOY_CONFIGURATION
     assert root / "examples" / "rules" == RULES
+    assert root / "examples" / "namespaces" / "demo.yaml" == NAMESPACES
     assert yaml.safe_load((RULES / "token-budgets.yaml").read_text())["domain"] == "llm"
+
+
+def test_the_demo_cache_is_set_up_by_what_is_shown(tmp_path: Path) -> None:
+    namespaces = load(NAMESPACES, NamespaceSettings())
+
+    demo = namespaces.find(NAMESPACE)
+    assert demo is not None
+    assert (demo.required, demo.explore) == ({"tenant"}, 0)
+    names = cache_environment(Ports(1, 2, 3, 4, 5, 6, 7, 8), tmp_path)
+    assert names["SEMCACHE_NAMESPACES_PATH"] == str(NAMESPACES)
+    assert (names["SEMCACHE_GRPC_PORT"], names["SEMCACHE_PORT"]) == ("7", "8")

@@ -1,0 +1,149 @@
+"""`weir cache`: look into a running cache, empty it, carry its entries elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+from google.protobuf import proto
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+from rich.console import Console
+from rich.table import Table
+
+from protos.semcache.v1 import semcache_pb2 as wire
+from weir.commands.cache_options import STATUS_ERROR, cache_options, client, run
+
+
+@click.group(
+    epilog="""\b
+    Examples:
+      weir cache stats                                   all namespaces that you may administer
+      weir cache invalidate --namespace support --tag pricing --dry-run
+      weir cache export --namespace support support.entries
+      weir cache import --namespace support --target other:8082 support.entries
+    """
+)
+def cache() -> None:
+    """Look into a running cache, empty it, carry its entries elsewhere."""
+
+
+@cache.command()
+@cache_options
+@click.option("--all/--one", "is_all", default=True, help="All namespaces, or the one of --namespace.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON instead of a table.")
+def stats(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Show hits, errors with their bounds, entries and savings, as one replica has counted them."""
+    run(_stats(options))
+
+
+async def _stats(options: dict[str, Any]) -> int:
+    async with client(options) as connection:
+        states = await connection.describe(all_namespaces=options["is_all"])
+    if options["is_json"]:
+        click.echo(json.dumps([MessageToDict(state, preserving_proto_field_name=True) for state in states], indent=2))
+    else:
+        Console(highlight=False).print(table(states))
+    return 0
+
+
+def table(states: Sequence[wire.NamespaceState]) -> Table:
+    """Draw a row for each namespace."""
+    drawn = Table()
+    for column in ("namespace", "entries", "lookups", "hits", "of them wrong", "gate", "tokens saved", "saved net"):
+        drawn.add_column(column)
+    for state in states:
+        asked = state.exact_hits + state.semantic_hits + state.misses
+        drawn.add_row(
+            state.namespace,
+            f"{state.entries}",
+            f"{asked} (+{state.bypasses} bypassed)" if state.bypasses else f"{asked}",
+            f"{state.exact_hits} exact, {state.semantic_hits} semantic, {share(state.hit_rate)}",
+            f"{share(state.error_rate)} of {state.error_rate.count} judged"
+            if state.error_rate.count
+            else "none judged",
+            _gate(state),
+            f"{state.saved.input_tokens + state.saved.output_tokens}",
+            f"{state.saved_micros / 1e6:.2f}",
+        )
+    return drawn
+
+
+def share(of: wire.Share) -> str:
+    """Return a share with its interval."""
+    return f"{of.value:.1%} ({of.low:.1%}–{of.high:.1%})" if of.count else "–"
+
+
+def _gate(state: wire.NamespaceState) -> str:
+    asked = f"similarity {state.threshold:g}" if state.threshold else f"error ≤ {state.target_error:g}"
+    return f"{'open' if state.is_gate_open else 'closed'}, {asked}"
+
+
+@cache.command()
+@cache_options
+@click.option("--entry", "entry_id", default="", help="One entry.")
+@click.option("--tag", default="", help="Entries with this tag.")
+@click.option("--tenant", default="", help="Entries of this tenant, to the last file.")
+@click.option("--scope-id", default="", help="Entries of this scope, as `weir lookup --json` shows it.")
+@click.option("--everything", is_flag=True, help="All entries: the namespace begins a new epoch.")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+def invalidate(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Forget answers, by exactly one of the options."""
+    run(_invalidate(options))
+
+
+async def _invalidate(options: dict[str, Any]) -> int:
+    targets = {name: options[name] for name in ("entry_id", "tag", "tenant", "scope_id", "everything")}
+    async with client(options) as connection:
+        entries = await connection.invalidate(is_dry_run=options["dry_run"], **targets)
+    click.echo(f"{entries} entries {'would be' if options['dry_run'] else 'are'} forgotten")
+    return 0
+
+
+@cache.command("export")
+@cache_options
+@click.option("--tenant", help="Only entries of this tenant.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export(file: Path, **options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Write all live entries of a namespace to FILE, readable by its owner only: prompts and answers are in it."""
+    run(_export(file, options))
+
+
+async def _export(file: Path, options: dict[str, Any]) -> int:
+    entries = 0
+    async with client(options) as connection:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            async for part in connection.export(options["tenant"]):
+                entries += part.WhichOneof("part") == "entry"
+                proto.serialize_length_prefixed(part, opened)  # type: ignore[arg-type]  # any file will do
+    click.echo(f"{entries} entries exported")
+    return 0
+
+
+@cache.command("import")
+@cache_options
+@click.argument("file", type=click.File("rb"))
+def import_(file: BinaryIO, **options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Have a cache take the entries of FILE. Taking them twice is taking them once."""
+    run(_import(file, options))
+
+
+async def _import(file: BinaryIO, options: dict[str, Any]) -> int:
+    async with client(options) as connection:
+        try:
+            taken = await connection.import_(_parts(file))
+        except DecodeError:
+            click.echo(f"{file.name}: not an export, or cut in the middle", err=True)
+            return STATUS_ERROR
+    click.echo(f"{taken.imported} entries imported, {taken.expired} had expired, {taken.embedded} were embedded anew")
+    return 0
+
+
+async def _parts(file: BinaryIO) -> AsyncIterator[wire.ExportResponse]:
+    while (part := proto.parse_length_prefixed(wire.ExportResponse, file)) is not None:  # type: ignore[arg-type]  # as above
+        yield part
