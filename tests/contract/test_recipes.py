@@ -198,3 +198,14 @@ async def test_without_redis_each_replica_goes_on_with_its_share(cook: Cook) -> 
 
     assert [each.overall_code for each in answers] == [OK, OVER]
     assert free.overall_code == OVER
+
+
+async def test_a_hot_key_is_spent_in_blocks_and_never_beyond_its_limit(cook: Cook) -> None:
+    gateway = await cook("hot.yaml")
+
+    answers = [await gateway.ask("pool=gpt", hits=900) for _ in range(150)]
+
+    passed = sum(each.overall_code == OK for each in answers)
+    assert 900 * passed <= 100_000
+    # A block of a tenth may be what is left when it no longer fits.
+    assert 900 * passed > 89_000

@@ -14,10 +14,20 @@ import yaml
 
 from docs.settings_tables import groups
 from ratelimit import settings
+from ratelimit.config import overlay_file
+from ratelimit.config.callers import load as load_callers
+from ratelimit.config.files import check
+from ratelimit.rights import Role
+from ratelimit.specs import DomainSpec
+from ratelimit.tree import build
 from semcache import settings as cache_settings
 from semcache.config.files import load
 from serving.environment import names_of
+from serving.yaml_nodes import Bounds
+from tests.fakes.rules import HERE, limit, node
 from tests.house.sources import ROOT, name
+
+BOUNDS = Bounds(1_000, 50)
 
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "weir"
@@ -170,6 +180,29 @@ def test_the_namespaces_of_the_cache_can_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "namespaces.yaml").write_text(config["data"]["namespaces.yaml"])
 
     assert load(tmp_path, cache_settings.NamespaceSettings()).find("support") is not None
+
+
+def test_the_overlay_reaches_the_rules_of_the_gateway() -> None:
+    (config,) = documents(DEPLOY / "envoy-gateway" / "overlay.yaml")
+    layers = overlay_file.read("overlay.yaml", config["data"]["overlay.yaml"].encode(), BOUNDS)
+    route = "httproute/default/llm/rule/0/match/0/*"
+    made = node(route, route, limit("rule-0-match-0")), node("another", "another", limit("rule-0-match-0"))
+    rules = build(layers.lay([DomainSpec(HERE, "default/eg/http", made)])).domains["default/eg/http"].rules()
+
+    assert [rule.modes.is_kept for rule in rules] == [True, True]
+    assert [rule.modes.reserve is not None for rule in rules] == [True, False]
+
+
+def test_kuadrants_callers_and_rules_can_be_loaded(tmp_path: Path) -> None:
+    config = documents(DEPLOY / "kuadrant" / "token-budget.yaml")[1]
+    for file, text in config["data"].items():
+        (tmp_path / file).write_text(text)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules.yaml").rename(tmp_path / "rules" / "rules.yaml")
+    callers = load_callers(tmp_path / "callers.yaml")
+
+    assert [caller.allows(Role.SETTLE, "default/llm") for caller in callers] == [True]
+    assert check(tmp_path / "rules", merge=False) == []
 
 
 def test_the_chart_asks_only_for_values_that_it_has() -> None:
