@@ -353,3 +353,18 @@ async def test_epochs_and_aliases_outlive_the_service(tmp_path: Path) -> None:
     assert await second.epochs(["support"]) == [epoch]
     assert await second.aliases() == {"support": MODEL.slug}
     await second.stop()
+
+
+async def test_without_room_a_store_that_refuses_writes_is_left_to_answer_lookups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semcache.stores.edge.shard._ROOM_BYTES", 1 << 62)
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1")])
+        before, store.shard._is_stuck = store.shard.pid, True
+
+        with pytest.raises(StoreUnavailable, match="until there is room"):
+            await store.shard.keep_once()
+
+        assert store.shard.pid == before
+        assert await numbers(store) == {1}

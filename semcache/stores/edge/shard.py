@@ -13,6 +13,8 @@
 4. A removal whose answer did not come (in time, or to anybody) cannot be copied: the build is given up, or what was removed would
    come back with it.
 5. If the engine dies, calls fail at once and it is started again; nothing that was acknowledged is lost.
+6. A write that failed for want of room leaves the engine refusing every write, while it answers lookups. It is started
+   again by upkeep, once there is room: its log has what was not done.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semcache.errors import StoreError, StoreUnavailable
+from semcache.errors import StoreError, StoreRefused, StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.process import EngineProcess
 from serving.files import replace_file
@@ -34,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 _POINTER = "current"
 _NICE = 10
+# What the engine says to every write after one that it could not bring to its end.
+_STUCK = "Not recovered from previous error"
+# What it takes to open a shard and to go on: two segments of the log and a page of payloads, 32 MiB each, and a margin.
+_ROOM_BYTES = 256 * 1024 * 1024
 # Ids copied again per call, and how few must be left before writes wait for the rest.
 _CATCH_UP_ENTRIES = 64
 _RESTART_SECONDS = (0.05, 0.2, 1.0, 5.0)
@@ -54,6 +60,7 @@ class Shard:
         self._touched: set[str] | None = None
         self._is_copy_stale = False
         self._is_dirty = False
+        self._is_stuck = False
         self._left_unindexed = 0
 
     @property
@@ -126,6 +133,8 @@ class Shard:
         Raises:
             StoreError: something of it did not happen.
         """
+        if self._is_stuck:
+            await self._get_unstuck()
         points, indexed = await self.call("sizes")
         # What a build leaves out (a rest too small for an index) is no reason for the next one.
         self._left_unindexed = min(self._left_unindexed, points - indexed)
@@ -137,6 +146,20 @@ class Shard:
         if self._is_dirty:
             self._is_dirty = False
             await self.call("flush")
+
+    async def _get_unstuck(self) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if free < _ROOM_BYTES:
+            raise StoreUnavailable(
+                f"{free} bytes are free for {self._folder}: every write is refused until there is room"
+            )
+        logger.warning("the store's process is started again: it refused every write after one that failed")
+        async with self._writes:
+            await self._engine.stop()
+            self._is_stuck = False
+            self._restart()
+            if self._restarting is not None:
+                await asyncio.shield(self._restarting)
 
     async def build_index(self) -> None:
         """Build indexes of everything that is there now; lookups and writes go on.
@@ -195,7 +218,11 @@ class Shard:
     async def _writing(self) -> AsyncIterator[None]:
         async with self._writes:
             self._is_dirty = True
-            yield
+            try:
+                yield
+            except StoreRefused as error:
+                self._is_stuck = self._is_stuck or _STUCK in str(error)
+                raise
 
     def _restart(self) -> None:
         if self._keeping is not None and (self._restarting is None or self._restarting.done()):
