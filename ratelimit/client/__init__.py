@@ -1,0 +1,18 @@
+"""The limiter from Python: `async with LimiterClient("localhost:8081", domain="llm") as limits: …`."""
+
+from __future__ import annotations
+
+from ratelimit.client.connection import LimiterClient
+from ratelimit.client.hold import Hold
+from ratelimit.client.values import Answer, LimiterAway, LimiterError, LimiterRefused, LimitState, OverLimit
+
+__all__ = [
+    "Answer",
+    "Hold",
+    "LimitState",
+    "LimiterAway",
+    "LimiterClient",
+    "LimiterError",
+    "LimiterRefused",
+    "OverLimit",
+]
