@@ -59,7 +59,7 @@ async def stands(limits: LimiterClient) -> tuple[int, int]:
 async def test_what_a_killed_caller_held_is_back_after_its_time_and_nothing_is_spent(
     start_service: StartService, redis: RedisProcess, tmp_path: Path
 ) -> None:
-    service = await start_service(RULES.replace("TTL", "3s"), environment(redis))
+    service = await start_service(RULES.replace("TTL", "5s"), environment(redis))
     caller = Child("caller", [sys.executable, "-c", CALLER, service.target, TOKEN], tmp_path / "log", is_piped=True)
     await caller.start()
     async with client(service) as limits:
