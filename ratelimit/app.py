@@ -16,6 +16,7 @@ import uvloop
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit import settings as service_settings
 from ratelimit.accounting import StatsTable
+from ratelimit.api.admin_pages import admin_pages
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
 from ratelimit.api.envoy_rls import PATH, EnvoyRls, own_entries
@@ -37,8 +38,9 @@ from ratelimit.outage import Outage
 from ratelimit.overlay import Overlay
 from ratelimit.plan import Planner
 from ratelimit.rights import Rights, holder_of
-from ratelimit.settings import ConfigSettings, Settings
+from ratelimit.settings import ApiSettings, ConfigSettings, Settings
 from ratelimit.source import Rules, RuleSource
+from ratelimit.spenders import Spenders
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore, has_scripts
@@ -91,6 +93,7 @@ class Service:
         self.otlp = make_otlp(settings, self.registry, self.telemetry.names, clock)
         self.rights = Rights([holder_of(token)] if (token := settings.api.token.get_secret_value()) else ())
         self.denials = DenialLog(settings.log.log_denials_per_second)
+        self.spenders = make_spenders(settings.api)
         self.limiter, self.planner = self._limiter()
         self.rls = self._rls()
         self.apis = self._apis()
@@ -102,7 +105,10 @@ class Service:
         settings = self.settings.http
         answering = JsonRls(self.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
         pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
-        debug = debug_pages(self.rules, self.registry, self.telemetry.page, self.clock)
+        debug = {
+            **debug_pages(self.rules, self.registry, self.telemetry.page, self.clock),
+            **admin_pages(self.apis.admin, self.clock, self.settings.redis.timeout),
+        }
         body_bytes_max = settings.http_body_bytes_max
         if worker_path:
             pages_seen = {**debug, DUMP_PATH: dump_page(self.registry)}
@@ -139,6 +145,7 @@ class Service:
             jitter_seconds=limiter.expiration_jitter_max_seconds,
             local_cache=cache,
             outage=self.outage,
+            spenders=self.spenders,
         )
         planner = Planner(key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio)
         return deciding, planner
@@ -166,7 +173,13 @@ class Service:
             registry=self.registry,
             descriptors_max=self.settings.limiter.descriptors_max,
         )
-        return OwnApis(desk, self.settings.api, own_entries(self.settings.limiter))
+        return OwnApis(
+            desk,
+            self.settings.api,
+            own_entries(self.settings.limiter),
+            self.spenders,
+            shower(self.settings.log),
+        )
 
     def _callers(self) -> list[Part]:
         api = self.settings.api
@@ -327,6 +340,13 @@ def make_source(settings: Settings, rules: Rules) -> RuleSource:
     if settings.config.config_type == "FILE":
         return FileSource(settings.config, rules.apply, shower(settings.log))
     return XdsSource(settings.config, rules.apply)
+
+
+def make_spenders(settings: ApiSettings) -> Spenders | None:
+    """Return where spenders are remembered, if somebody may ask for them."""
+    if not settings.spenders_max or not (settings.callers_path or settings.token.get_secret_value()):
+        return None
+    return Spenders(settings.spenders_max, settings.spenders_interval)
 
 
 def measure_cache(cache: LocalCache, registry: Registry) -> None:

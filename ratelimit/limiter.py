@@ -27,6 +27,7 @@ from ratelimit.outage import Outage
 from ratelimit.plan import Plan, Step
 from ratelimit.settings import ModeSettings
 from ratelimit.spans import Spans
+from ratelimit.spenders import Spenders
 from ratelimit.store import Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
@@ -78,6 +79,7 @@ class Limiter:
         jitter_seconds: int = 0,
         local_cache: LocalCache | None = None,
         outage: Outage | None = None,
+        spenders: Spenders | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -87,11 +89,14 @@ class Limiter:
         self._jitter_seconds = jitter_seconds
         self._local_cache = local_cache
         self._outage = outage
+        self._spenders = spenders
 
     async def decide(self, asks: Sequence[Ask], modes: ModeSettings) -> list[Verdict | StoreError]:
         """Answer every ask, in order; an error is that ask's alone."""
         now = self._clock.wall()
         spans = Spans(self._windows, now, self._jitter_seconds)
+        if self._spenders is not None:
+            self._spenders.turn(self._clock.steady())
         drafts = [
             self._draft(ask, now, spans) if ask.plan.is_plain and ask.wish is None else _own(ask, modes, spans)
             for ask in asks
@@ -189,11 +194,15 @@ class Limiter:
             outcome = next(outcomes)
             if isinstance(outcome, StoreError):
                 return outcome
+            if self._spenders is not None:
+                _note_charges(self._spenders, draft, draft.ledger)
             self._settle(draft, draft.ledger, outcome, spans)
         if draft.admission is not None:
             answer = next(answers)
             if isinstance(answer, StoreError):
                 return answer
+            if self._spenders is not None:
+                _note_draws(self._spenders, draft, answer)
             answer = self._stand(draft, draft.admission, answer, spans)
             return self._verdict(draft, modes, spans, draft.admission.draws, answer)
         return self._verdict(draft, modes, spans)
@@ -255,6 +264,20 @@ class Limiter:
             status.is_over = is_over and not rule.shadow_mode
             if is_over and self._local_cache is not None:
                 self._local_cache.remember(charge.key, spans[limit.unit].window.end)
+
+
+def _note_charges(spenders: Spenders, draft: Draft, ledger: Ledger) -> None:
+    for position, charge in zip(draft.positions, ledger.charges, strict=True):
+        if charge.hits and not charge.is_refund:
+            spenders.add(draft.ask.plan, position, charge.hits)
+
+
+def _note_draws(spenders: Spenders, draft: Draft, standings: Standings) -> None:
+    found = iter(standings)
+    for position, step in enumerate(draft.ask.plan.steps):
+        spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
+        if spent > 0:
+            spenders.add(draft.ask.plan, position, spent)
 
 
 def _spans_of(ask: Ask, spans: Spans) -> Spans:

@@ -193,6 +193,11 @@ class ApiSettings(Group):
     """Time between two looks at that file, also where the system tells of changes: the bound on how late one is seen."""
     token: SecretStr = SecretStr("")
     """Bearer token of one caller who may do everything, beside that file. Empty: there is none. Never logged."""
+    spenders_max: int = Field(default=1_000, ge=0)
+    """Descriptors remembered by what they spent, for `weir top`, in each process; kept only where a caller may ask for
+    them. 0: none."""
+    spenders_interval: Seconds = Field(default=60.0, gt=0)
+    """What they spent is told for the present interval and the one before."""
     exchange_calls_max: int = Field(default=1_024, ge=1)
     """Calls in one message of an Exchange stream; with more the stream ends in RESOURCE_EXHAUSTED."""
 
@@ -240,7 +245,7 @@ GROUPS: tuple[type[Group], ...] = (
 
 # Not GRPC_ and OTEL_: libraries read names of their own there.
 _OUR_PREFIXES = (
-    "API_CALLERS_", "API_EXCHANGE_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
+    "API_CALLERS_", "API_EXCHANGE_", "API_SPENDERS_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
     "STATS_", "TRACING_", "XDS_CLIENT_",
 )  # fmt: skip
 ABSENT = {"MEMCACHE_": "there is no memcache"}

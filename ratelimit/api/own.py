@@ -8,26 +8,32 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from protos.interop.kuadrant.v1 import kuadrant_pb2
-from protos.ratelimit.v1 import limiter_pb2
-from ratelimit.api import kuadrant, limiter
+from protos.ratelimit.v1 import admin_pb2, limiter_pb2
+from ratelimit.api import admin, kuadrant, limiter
+from ratelimit.api.admin import AdminApi
 from ratelimit.api.desk import Desk
 from ratelimit.api.kuadrant import KuadrantApi
 from ratelimit.api.limiter import LimiterApi
 from ratelimit.api.rls_messages import OwnEntries
+from ratelimit.rules import Show
 from ratelimit.settings import ApiSettings
+from ratelimit.spenders import Spenders
 from serving.calls import Method
 
 
 class OwnApis:
     """What is served, and how it is described."""
 
-    def __init__(self, desk: Desk, settings: ApiSettings, own_entries: OwnEntries) -> None:
+    def __init__(
+        self, desk: Desk, settings: ApiSettings, own_entries: OwnEntries, spenders: Spenders | None, show: Show
+    ) -> None:
+        self.admin = AdminApi(desk, spenders, show)
         self._kuadrant = KuadrantApi(desk, own_entries)
         self._limiter = LimiterApi(desk, exchange_calls_max=settings.exchange_calls_max)
 
     def methods(self) -> Sequence[Method]:
         """Return the methods that are answered in batches."""
-        return [*self._limiter.methods(), *self._kuadrant.methods()]
+        return [*self._limiter.methods(), *self._kuadrant.methods(), *self.admin.methods()]
 
     def handlers(self) -> Sequence[grpc.GenericRpcHandler]:
         """Return all others."""
@@ -37,5 +43,6 @@ class OwnApis:
         """Return what reflection shows."""
         return {
             limiter.SERVICE: limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"],
+            admin.SERVICE: admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
             kuadrant.SERVICE: kuadrant_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
         }

@@ -42,6 +42,7 @@ ABOUT = {
     "/rlconfig": "print out the currently loaded configuration",
     "/stats": "print out stats",
     "/metrics": "the same for Prometheus",
+    "/admin/": "AdminService as JSON: POST /admin/Explain, GetCounters, ResetCounters, Grant, ListSpenders, ListRules",
     "/debug/profile": "stacks, sampled for ?seconds=5",
 }
 

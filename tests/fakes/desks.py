@@ -18,8 +18,10 @@ from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.plan import Planner
 from ratelimit.rights import CallerRule, Rights, Role
+from ratelimit.rules import plainly
 from ratelimit.settings import ApiSettings, ConfigSettings, LimiterSettings
 from ratelimit.source import Rules
+from ratelimit.spenders import Spenders
 from ratelimit.store import Store
 from ratelimit.stores.memory import MemoryStore
 from serving.calls import Call, Caller, Failure, Reply
@@ -50,7 +52,8 @@ class Apis:
         self.registry = Registry()
         self.rules = Rules(ConfigSettings(), self.registry)
         self.stats = StatsTable(series_max=100, domains_max=10, ttl_seconds=60)
-        self.limiter = Limiter(self.store, self.clock, self.stats, windows=Windows())
+        self.spenders = Spenders(3, 60.0)
+        self.limiter = Limiter(self.store, self.clock, self.stats, windows=Windows(), spenders=self.spenders)
         self.planner = Planner()
         self.rights = Rights(callers)
         self.desk = Desk(
@@ -63,7 +66,7 @@ class Apis:
             registry=self.registry,
             descriptors_max=100,
         )
-        self.own = OwnApis(self.desk, ApiSettings(), own_entries(LimiterSettings()))
+        self.own = OwnApis(self.desk, ApiSettings(), own_entries(LimiterSettings()), self.spenders, plainly)
         self.methods = {method.label or method.path.rpartition("/")[2]: method for method in self.own.methods()}
         self._text = rules
 
