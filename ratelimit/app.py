@@ -60,7 +60,6 @@ from serving.metrics import Registry
 from serving.reflection import reflection_handler
 from serving.settings import SettingsError
 from serving.sinks import Telemetry
-from serving.sinks.prometheus import Names
 from serving.transport import Transport, make_transport
 from serving.workers import DUMP_PATH, Leash, WorkerFailed, last_dump_path
 from serving.yaml_nodes import Bounds
@@ -89,8 +88,8 @@ class Service:
         self.store = make_store(settings, self.registry, clock)
         self.outage = make_outage(settings, self.store, self.registry, clock)
         self.source = make_source(settings, self.rules)
-        self.telemetry = Telemetry(settings.stats, self.registry)
-        self.otlp = make_otlp(settings, self.registry, self.telemetry.names, clock)
+        self.telemetry = Telemetry(settings.stats, self.registry, settings.tracing, clock=clock)
+        self.tracing: list[Part] = []
         self.rights = Rights([holder_of(token)] if (token := settings.api.token.get_secret_value()) else ())
         self.denials = DenialLog(settings.log.log_denials_per_second)
         self.spenders = make_spenders(settings.api)
@@ -119,7 +118,7 @@ class Service:
             after = []
         return [
             *before,
-            *self.otlp,
+            *self.tracing,
             HttpServer(settings.host, settings.port, pages, body_bytes_max),
             StoreWatch(
                 self.store, self.health, self.outage, follows=self.settings.redis.health_check_active_connection
@@ -191,7 +190,7 @@ class Service:
         from serving.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry is loaded only where it is used
 
         tracing = Tracing(self.settings.tracing, self.clock)
-        self.otlp.append(tracing)
+        self.tracing.append(tracing)
         return tracing.traced(handler, SPAN, describe)
 
     def _grpc(self) -> Transport:
@@ -286,19 +285,6 @@ def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
     holds_max = settings.limiter.holds_max
     redis = RedisStore(settings.redis, settings.redis_per_second, registry, clock, holds_max=holds_max)
     return LeasingStore(redis, clock, registry, blocks_max=settings.limiter.lease_blocks_max)
-
-
-def make_otlp(settings: Settings, registry: Registry, names: Names, clock: Clock) -> list[Part]:
-    """Return what exports metrics by OTLP, where that is asked for."""
-    if not settings.tracing.otlp_metrics_enabled:
-        return []
-    # OpenTelemetry is loaded only where it is used.
-    from serving.otlp import metric_exporter, resource  # noqa: PLC0415
-    from serving.sinks.otlp import OtlpSink  # noqa: PLC0415
-
-    exporter = metric_exporter(settings.tracing)
-    interval = settings.stats.stats_flush_interval
-    return [OtlpSink(interval, registry, names, exporter, resource(settings.tracing), clock)]
 
 
 def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clock) -> Outage | None:

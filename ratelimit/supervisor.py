@@ -49,7 +49,7 @@ async def supervise(settings: Settings, clock: Clock) -> None:
             clock,
             series_max=settings.stats.stats_series_max,
         )
-        telemetry = Telemetry(settings.stats, registry)
+        telemetry = Telemetry(settings.stats, registry, settings.tracing, clock=clock)
         parts: list[Part] = [telemetry, _debug_listener(settings, workers, registry, telemetry), workers]
         # No delay of ours: it is the workers that drain, from the moment of the signal.
         await Lifecycle(parts, Health(), delay_seconds=0.0, grace_seconds=stop_seconds, on_hurry=workers.hurry).run()

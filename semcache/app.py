@@ -69,7 +69,7 @@ class Service:
         self.clock = clock
         self.registry = registry or Registry()
         self.health = Health()
-        self.telemetry = Telemetry(settings.stats, self.registry)
+        self.telemetry = Telemetry(settings.stats, self.registry, clock=clock)
         self._sends_metrics = registry is None
         self.source = NamespaceSource(settings.namespaces, self.registry)
         self.stores = make_stores(settings)

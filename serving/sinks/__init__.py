@@ -1,13 +1,16 @@
-"""Where metrics go: statsd, dogstatsd or a Prometheus page; the log where none is chosen."""
+"""Where metrics go: statsd, dogstatsd or a Prometheus page, and OTLP beside; the log where none is chosen."""
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
+from serving.clock import Clock
 from serving.http import HttpServer
 from serving.lifecycle import Part
 from serving.metrics import Registry
-from serving.settings import SettingsError, StatsSettings
+from serving.settings import SettingsError, StatsSettings, TracingSettings
 from serving.sinks.lines import DogStatsd, Statsd
 from serving.sinks.mapping import read_mapper
 from serving.sinks.mogrifiers import read_mogrifiers
@@ -17,29 +20,46 @@ from serving.sinks.statsd import StatsdSink
 
 
 class Telemetry:
-    """The sink that the settings choose, and the page that is there in any case."""
+    """The sinks that the settings choose, and the page that is there in any case."""
 
-    def __init__(self, settings: StatsSettings, registry: Registry) -> None:
+    def __init__(
+        self, settings: StatsSettings, registry: Registry, tracing: TracingSettings | None = None, *, clock: Clock
+    ) -> None:
         mapper = read_mapper(settings.prometheus_mapper_yaml) if settings.prometheus_mapper_yaml else None
-        self.names = Names(mapper, settings.extra_tags)
+        names = Names(mapper, settings.extra_tags)
         self.page = PrometheusPage(
-            registry, self.names, times_in_milliseconds=settings.prometheus_response_time_as_milliseconds
+            registry, names, times_in_milliseconds=settings.prometheus_response_time_as_milliseconds
         )
-        self._sink = choose(settings, registry, self.page)
+        otlp = tracing if tracing is not None and tracing.otlp_metrics_enabled and not settings.disable_stats else None
+        sink = choose(settings, registry, self.page, is_logged=otlp is None)
+        self._sinks = [sink] if sink is not None else []
+        if otlp is not None:
+            self._sinks.append(otlp_sink(settings, otlp, registry, names, clock))
 
     async def start(self) -> None:
         """Begin to send, or to serve."""
-        if self._sink is not None:
-            await self._sink.start()
+        for sink in self._sinks:
+            await sink.start()
 
     async def stop(self) -> None:
         """Send what is left."""
-        if self._sink is not None:
-            await self._sink.stop()
+        await asyncio.gather(*(sink.stop() for sink in self._sinks))
 
 
-def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage) -> Part | None:
-    """Return the sink, or None where nothing is to be sent anywhere.
+def otlp_sink(
+    settings: StatsSettings, tracing: TracingSettings, registry: Registry, names: Names, clock: Clock
+) -> Part:
+    """Return what exports metrics by OTLP."""
+    # OpenTelemetry is loaded only where it is used.
+    from serving.otlp import metric_exporter, resource  # noqa: PLC0415
+    from serving.sinks.otlp import OtlpSink  # noqa: PLC0415
+
+    interval = settings.stats_flush_interval
+    return OtlpSink(interval, registry, names, metric_exporter(tracing), resource(tracing), clock)
+
+
+def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage, *, is_logged: bool = True) -> Part | None:
+    """Return the sink, or None where nothing is to be sent; where none is chosen, the log, if that is wanted.
 
     Raises:
         SettingsError: two are chosen.
@@ -62,6 +82,8 @@ def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage) ->
     if settings.use_dog_statsd:
         dialect = DogStatsd(settings.extra_tags, read_mogrifiers(settings.use_dog_statsd_mogrifiers))
         return StatsdSink(interval, registry, dialect, Datagrams(host, port))
+    if not settings.use_statsd and not is_logged:
+        return None
     sender: Sender = Log()
     if settings.use_statsd:
         sender = Datagrams(host, port) if settings.statsd_protocol == "udp" else Stream(host, port)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
+from serving.clock import SystemClock
 from serving.http import HttpServer
 from serving.metrics import Registry
 from serving.settings import SettingsError, StatsSettings
@@ -15,6 +17,8 @@ from serving.sinks import Telemetry, choose
 from serving.sinks.prometheus import Names, PrometheusPage
 from tests.fakes.statsd import Statsd
 from tests.wire.gate import until
+
+CLOCK = SystemClock()
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def settings(statsd: Statsd, **more: Any) -> StatsSettings:
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 async def test_statsd_adds_up_to_what_was_counted(statsd: Statsd, protocol: str) -> None:
     registry = Registry()
-    telemetry = Telemetry(settings(statsd, statsd_protocol=protocol), registry)
+    telemetry = Telemetry(settings(statsd, statsd_protocol=protocol), registry, clock=CLOCK)
     await telemetry.start()
     registry.counter("c").add(2)
     await until(lambda: statsd.counters.get("c") == 2)
@@ -45,7 +49,7 @@ async def test_statsd_adds_up_to_what_was_counted(statsd: Statsd, protocol: str)
 
 async def test_dogstatsd_has_tags(statsd: Statsd) -> None:
     registry = Registry()
-    telemetry = Telemetry(settings(statsd, use_dog_statsd=True, extra_tags={"zone": "a"}), registry)
+    telemetry = Telemetry(settings(statsd, use_dog_statsd=True, extra_tags={"zone": "a"}), registry, clock=CLOCK)
     registry.counter("c", method="M").add(2)
 
     await telemetry.start()
@@ -58,7 +62,7 @@ async def test_a_statsd_that_is_away_is_warned_about_and_found_again(caplog: pyt
     statsd, registry = Statsd(), Registry()
     await statsd.start()
     await statsd.stop()
-    telemetry = Telemetry(settings(statsd), registry)
+    telemetry = Telemetry(settings(statsd), registry, clock=CLOCK)
     registry.gauge("g", lambda: 1)
     await telemetry.start()
     await until(lambda: bool(caplog.messages))
@@ -90,15 +94,32 @@ def test_two_sinks_cannot_be_chosen() -> None:
     chosen = StatsSettings(use_statsd=True, use_prometheus=True)
 
     with pytest.raises(SettingsError) as raised:
-        Telemetry(chosen, Registry())
+        Telemetry(chosen, Registry(), clock=CLOCK)
 
     assert str(raised.value) == "USE_STATSD and USE_PROMETHEUS: only one sink of metrics may be chosen"
 
 
 async def test_without_stats_nothing_is_sent(statsd: Statsd) -> None:
-    telemetry = Telemetry(settings(statsd, disable_stats=True), Registry())
+    telemetry = Telemetry(settings(statsd, disable_stats=True), Registry(), clock=CLOCK)
 
     await telemetry.start()
     await telemetry.stop()
 
     assert list(statsd.lines) == []
+
+
+@pytest.mark.parametrize(("is_exported", "is_logged"), [(False, True), (True, False)])
+async def test_numbers_are_logged_where_nobody_else_takes_them(
+    caplog: pytest.LogCaptureFixture, *, is_exported: bool, is_logged: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    registry = Registry()
+    registry.counter("c").add(1)
+    sink = choose(
+        StatsSettings(use_statsd=False), registry, PrometheusPage(registry, Names()), is_logged=not is_exported
+    )
+    if sink is not None:
+        await sink.start()
+        await sink.stop()
+
+    assert ("c:1|c" in caplog.messages) == is_logged
