@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -34,25 +34,21 @@ _GONE = Failure(StatusCode.CANCELLED, "no longer waited for")
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
-    """A call in the queue and where its reply goes; each is itself only, however equal its call."""
+class Waiting(ABC):
+    """A call in the queue and who waits for its reply; each is itself only, however equal its call."""
 
     call: Call
-    deliver: Callable[[Reply], None] | None
-    """Called once, with the reply; None from then on, or where the caller has gone."""
     later: Later | None = field(default=None, kw_only=True)
     """A reply that is still waited for."""
 
+    @property
+    @abstractmethod
+    def is_gone(self) -> bool:
+        """Whether nobody waits for a reply any more: it was given, or the caller has left."""
+
+    @abstractmethod
     def give(self, reply: Reply) -> None:
         """Deliver a reply, if somebody still waits for it."""
-        deliver, self.deliver = self.deliver, None
-        if deliver is not None:
-            deliver(reply)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody waits for a reply any more."""
-        return self.deliver is None
 
 
 @dataclass(slots=True, eq=False)
@@ -109,12 +105,12 @@ class Batches:
 
     async def ask(self, call: Call) -> Reply:
         """Answer one call; its deadline is looked at before work begins, not during it."""
-        asked = _Asked(call, None)
+        asked = _Asked(call)
         self.submit(asked)
         try:
             return await asked.reply
         except asyncio.CancelledError:
-            self._forget(asked)
+            self.drop(asked)
             raise
 
     def submit(self, waiting: Waiting) -> None:
@@ -127,11 +123,6 @@ class Batches:
 
     def drop(self, waiting: Waiting) -> None:
         """Forget a call whose caller has gone: it is not worked on if it has not begun."""
-        if waiting.deliver is not None:
-            waiting.deliver = None
-            self._forget(waiting)
-
-    def _forget(self, waiting: Waiting) -> None:
         self._cancelled.add()
         if waiting.later is not None:
             waiting.later.cancel()
@@ -164,16 +155,21 @@ class Batches:
     def _gather(self) -> _Batch:
         now = self._clock.steady()
         batch: _Batch = []
-        while self._queue and len(batch) < self._batch_max:
-            waiting = self._queue.take()
-            if waiting.is_gone:
-                continue
-            if waiting.call.deadline > now:
-                batch.append(waiting)
-            else:
-                self._expired.add()
-                waiting.give(_LATE)
+        while self._queue and not batch:
+            for waiting in self._take():
+                if waiting.is_gone:
+                    continue
+                if waiting.call.deadline > now:
+                    batch.append(waiting)
+                else:
+                    self._expired.add()
+                    waiting.give(_LATE)
         return batch
+
+    def _take(self) -> list[Waiting]:
+        if len(self._queue) <= self._batch_max:
+            return self._queue.take_all()
+        return [self._queue.take() for _ in range(self._batch_max)]
 
     async def _work(self, batch: _Batch) -> None:
         self._batches.add()

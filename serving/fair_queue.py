@@ -41,7 +41,10 @@ class FairQueue(Generic[Item]):
                 return item
             loser, _ = self._lines[longest].popitem()
             self._shorten(longest)
-        self._lines.setdefault(producer, OrderedDict())[item] = None
+        line = self._lines.get(producer)
+        if line is None:
+            line = self._lines[producer] = OrderedDict()
+        line[item] = None
         self._length += 1
         return loser
 
@@ -57,6 +60,13 @@ class FairQueue(Generic[Item]):
         if line:
             self._lines[producer] = line
         return item
+
+    def take_all(self) -> list[Item]:
+        """Remove and return every item, one producer's after another's: who takes all need not take turns."""
+        items = [item for line in self._lines.values() for item in line]
+        self._lines.clear()
+        self._length = 0
+        return items
 
     def remove(self, producer: str, item: Item) -> None:
         """Take an item out of turn; nothing happens where it has left already."""

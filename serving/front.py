@@ -26,7 +26,7 @@ import math
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,6 +54,9 @@ _EVENTS_MAX = 1024
 # How often it is looked whether calls are in flight, once we are to stop.
 _QUIET_SECONDS = 0.02
 
+# Connections whose caller is remembered, since making one costs as much as queueing its call.
+_CALLERS_MAX = 1024
+
 # What the server behind does not do again.
 _PRIVATE = {
     "grpc_server_use_tls": False,
@@ -65,6 +68,25 @@ _PRIVATE = {
 
 _Details: TypeAlias = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
 _Event: TypeAlias = tuple[int, int, int, bytes | None, bytes | str | None, _Details | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Asked(Waiting):
+    """A call of the front's, which is answered by its id."""
+
+    server: FrontServer
+    batches: Batches
+    id: int
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has its reply, or the client has gone."""
+        return self.id not in self.server.open
+
+    def give(self, reply: Reply) -> None:
+        """Send the reply, unless the client has gone."""
+        if self.server.open.pop(self.id, None) is not None:
+            self.server.answer(self.id, reply)
 
 
 class FrontServer:
@@ -88,12 +110,15 @@ class FrontServer:
         self._handlers = handlers
         self._grace_seconds = grace_seconds
         self._batches = [batches_of(method, clock, registry, settings) for method in methods]
-        self._open: dict[int, tuple[Batches, Waiting]] = {}
+        self._bytes_max = settings.grpc_message_bytes_max
+        self._callers: dict[str, Caller] = {}
         self._folder: Path | None = None
         self._fallback: GrpcServer | None = None
         self._front: NativeGrpcFront | None = None
         self._relay: Relay | None = None
         self._receiver: threading.Thread | None = None
+        self.open: dict[int, _Asked] = {}
+        """Calls that have no reply yet, by their ids."""
         self.port = 0
         """The port listened on, once started; 0 on a Unix socket."""
 
@@ -173,7 +198,7 @@ class FrontServer:
 
     async def _until_quiet(self) -> None:
         end = self._clock.steady() + self._grace_seconds
-        while self._open and self._clock.steady() < end:  # noqa: ASYNC110 - an event would be set for every call
+        while self.open and self._clock.steady() < end:  # noqa: ASYNC110 - an event would be set for every call
             await asyncio.sleep(_QUIET_SECONDS)
         # A reply is handed to the front's thread, and lost if the front is closed before it is on the wire: of 150
         # replies 36 were, closed at once, and none after this wait.
@@ -184,24 +209,33 @@ class FrontServer:
         for kind, call_id, method_id, message, _, details in events:
             if kind == EVENT_CALL and message is not None and details is not None:
                 self._ask(call_id, self._batches[method_id], message, details, now)
-            elif call_id in self._open:
-                batches, waiting = self._open.pop(call_id)
-                batches.drop(waiting)
+            elif call_id in self.open:
+                waiting = self.open.pop(call_id)
+                waiting.batches.drop(waiting)
 
     def _ask(self, call_id: int, batches: Batches, message: bytes, details: _Details, now: float) -> None:
         metadata, peer, remaining_seconds = details
-        if len(message) > self._settings.grpc_message_bytes_max:
-            self._answer(call_id, _too_large(message, self._settings.grpc_message_bytes_max))
+        if len(message) > self._bytes_max:
+            self.answer(call_id, _too_large(message, self._bytes_max))
             return
         deadline = math.inf if remaining_seconds is None else now + remaining_seconds
         trace = trace_headers(metadata) if self._keeps_trace else ()
-        call = Call(message, deadline, Caller(peer, token=bearer_token(metadata)), trace)
-        waiting = Waiting(call, partial(self._answer, call_id))
-        self._open[call_id] = batches, waiting
+        call = Call(message, deadline, self._caller(peer, bearer_token(metadata)), trace)
+        waiting = self.open[call_id] = _Asked(call, self, batches, call_id)
         batches.submit(waiting)
 
-    def _answer(self, call_id: int, reply: Reply) -> None:
-        self._open.pop(call_id, None)
+    def _caller(self, peer: str, token: str) -> Caller:
+        if token:
+            return Caller(peer, token=token)
+        caller = self._callers.get(peer)
+        if caller is None:
+            if len(self._callers) >= _CALLERS_MAX:
+                self._callers.clear()
+            caller = self._callers[peer] = Caller(peer)
+        return caller
+
+    def answer(self, call_id: int, reply: Reply) -> None:
+        """Send a reply; nothing happens where the client has gone."""
         if self._front is None:
             return
         if isinstance(reply, bytes):

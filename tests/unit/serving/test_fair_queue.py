@@ -74,3 +74,11 @@ def test_removing_what_has_left_changes_nothing() -> None:
     queue.remove("b", "b1")
 
     assert _drained(queue) == ["a2"]
+
+
+def test_all_may_be_taken_at_once() -> None:
+    queue = _filled(10, "a1", "b1", "a2")
+
+    assert queue.take_all() == ["a1", "a2", "b1"]
+    assert len(queue) == 0
+    assert queue.put("a", "a3") is None
