@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,26 +29,30 @@ RESULTS = Path(__file__).parents[1] / "results" / "local"
 # Searching thresholds takes most of the time, and orders differ little; the gate runs in all of them.
 _ORDERS_SEARCHED = 3
 # The thresholds of this hit rate judge the pairs made to mislead.
-_MISLEADING_AT = measures.HIT_RATES.index(0.117)
+_MISLEADING_AT = 0.117
+PARTS = ("pairs", "stream", "misleading", "gate")
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print and keep: each part as soon as it is known."""
     options = parse()
     material = prepare(options.pairs, options.model, options.kept)
-    figures = measure(material, options)
-    console = Console(width=130)
-    for table in tables.all_of(figures):
-        console.print(table)
     RESULTS.mkdir(parents=True, exist_ok=True)
     out = options.out or RESULTS / f"quality-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    out.write_text(json.dumps(figures, indent=1) + "\n")
+    console = Console(width=130)
+    figures: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    for part, found in measure(material, options):
+        figures[part] = found
+        for table in tables.of(part, figures):
+            console.print(table)
+        out.write_text(json.dumps(figures, indent=1) + "\n")
     console.print(f"kept in {out}")
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
+    parser.add_argument("what", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument(
         "--pairs", type=Path, required=True, help="labelled pairs, JSON lines or tab-separated, .gz too"
     )
@@ -57,44 +62,52 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--late", action="store_true", help="late features, too")
     parser.add_argument("--orders", type=int, default=5, help="of the stream; the first is that of the file")
     parser.add_argument("--kept", type=Path, default=Path(".weir/bench"), help="where embeddings are kept")
-    parser.add_argument("--out", type=Path, help="file of the figures")
+    parser.add_argument("--out", type=Path, help="file of the figures; parts that it has already are kept")
     return parser.parse_args()
 
 
-def measure(material: Material, options: argparse.Namespace) -> dict[str, Any]:
-    """Return all figures."""
+def measure(material: Material, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """Yield the parts that were asked for, each with its name."""
     labelled, near = crossfit.scores(material)
+    cosine = material.near.rows[:, 0]
     methods = {
-        "cosine": material.near.rows[:, 0],
-        "cosine and guards": _vetoed(material, material.near.rows[:, 0]),
+        "cosine": cosine,
+        "cosine and guards": _vetoed(material, cosine),
         "trees": near,
         "trees and guards": _vetoed(material, near),
     }
-    texts = len(material.corpus.texts)
     if options.late:
         _, wider = crossfit.scores(late.extended(material, options.model, options.kept))
         methods["trees with late features and guards"] = _vetoed(material, wider)
-    streams = [Stream(material.neighbours, material.near, order) for order in measures.orders(options.orders, texts)]
-    runs = {
-        name: [measures.streamed(stream, scores) for stream in streams[:_ORDERS_SEARCHED]]
-        for name, scores in methods.items()
-    }
-    levels = tuple(runs[name][0].threshold[_MISLEADING_AT] for name in ("cosine", "trees and guards"))
+    orders = measures.orders(options.orders, len(material.corpus.texts))
+    streams = [Stream(material.neighbours, material.near, order) for order in orders]
+    yield "about", _about(material, options)
+    if "pairs" in options.what:
+        scores = (("cosine", material.labelled.rows[:, 0]), ("trees", labelled))
+        yield "pairs", {name: measures.pair_quality(each, material.labelled.is_same) for name, each in scores}
+    if "stream" in options.what:
+        runs = {
+            name: [measures.streamed(stream, scores) for stream in streams[:_ORDERS_SEARCHED]]
+            for name, scores in methods.items()
+        }
+        yield "stream", {name: _stream(material, each, runs["cosine"]) for name, each in runs.items()}
+    if "misleading" in options.what:
+        levels = [streams[0].at_hit_rate(methods[name], _MISLEADING_AT)[0] for name in ("cosine", "trees and guards")]
+        yield "misleading", [asdict(group) for group in _misleading(material, options, levels)]
+    if "gate" in options.what:
+        for name, targets in (("cosine", [measures.COMPARED]), ("trees and guards", measures.TARGETS)):
+            yield f"gate: {name}", measures.rolled(material, methods[name], streams, targets)
+
+
+def _about(material: Material, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(),
         "embedding_model": model_folder.read(options.model)[0].identity.slug,
-        "texts": texts,
+        "texts": len(material.corpus.texts),
         "classes": len(set(material.corpus.classes)),
         "labelled_pairs": len(material.labelled),
         "orders": min(options.orders, _ORDERS_SEARCHED),
         "orders_of_gate": options.orders,
-        "pairs": {
-            name: measures.pair_quality(scores, material.labelled.is_same)
-            for name, scores in (("cosine", material.labelled.rows[:, 0]), ("trees", labelled))
-        },
-        "stream": {name: _stream(material, each, runs["cosine"]) for name, each in runs.items()},
-        "misleading": [asdict(group) for group in _misleading(material, options, levels)],
-        "gate": {name: measures.rolled(material, methods[name], streams) for name in ("cosine", "trees and guards")},
         "candidate_us": measures.candidate_us(fitted.load().verifier, material),
     }
 
@@ -135,9 +148,7 @@ def _stream(
     return {"at_hit_rate": by_rate, "at_strict_error": by_error}
 
 
-def _misleading(
-    material: Material, options: argparse.Namespace, levels: tuple[float, ...]
-) -> list[adversarial.Accepted]:
+def _misleading(material: Material, options: argparse.Namespace, levels: Sequence[float]) -> list[adversarial.Accepted]:
     trees, texts = adversarial.held_out(material)
     groups = adversarial.groups(texts, options.negations, options.paraphrases)
     return [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from semcache.verifier.features import FEATURES
 from semcache.verifier.trees import LEAVES_MAX, Forest, Split
@@ -53,7 +54,9 @@ def fit(rows: Matrix, labels: Labels, rounds: int) -> HistGradientBoostingClassi
         early_stopping=False,
         random_state=1,
     )
-    return model.fit(rows, labels)
+    # One thread: on a shared machine OpenMP's threads wait for each other more than they work.
+    with threadpool_limits(1):
+        return model.fit(rows, labels)
 
 
 def plain(model: HistGradientBoostingClassifier) -> Trees:

@@ -8,13 +8,18 @@ from typing import Any
 from rich.table import Table
 
 
-def all_of(figures: dict[str, Any]) -> Iterator[Table]:
-    """Yield every table of a run."""
-    yield _pairs(figures)
-    yield _hit_rates(figures)
-    yield _errors(figures)
-    yield _misleading(figures)
-    yield _gate(figures)
+def of(part: str, figures: dict[str, Any]) -> Iterator[Table]:
+    """Yield the tables of one part of a run."""
+    match part.partition(":")[0]:
+        case "pairs":
+            yield _pairs(figures)
+        case "stream":
+            yield _hit_rates(figures)
+            yield _errors(figures)
+        case "misleading":
+            yield _misleading(figures)
+        case "gate":
+            yield _gate(part.partition(": ")[2], figures[part])
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -25,7 +30,8 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _pairs(figures: dict[str, Any]) -> Table:
-    title = f"{figures['labelled_pairs']} labelled pairs, before vetoes ({figures['candidate_us']:.0f} µs a candidate)"
+    about = figures["about"]
+    title = f"{about['labelled_pairs']} labelled pairs, before vetoes ({about['candidate_us']:.0f} µs a candidate)"
     table = _table(title, "score", "ROC AUC", "average precision", "recall at precision .90")
     for name, row in figures["pairs"].items():
         table.add_row(name, *(f"{row[key]:.3f}" for key in ("auc", "average_precision", "recall_at_precision_90")))
@@ -33,7 +39,8 @@ def _pairs(figures: dict[str, Any]) -> Table:
 
 
 def _hit_rates(figures: dict[str, Any]) -> Table:
-    title = f"Stream of {figures['texts']} questions, mean of {figures['orders']} orders, at equal hit rates"
+    about = figures["about"]
+    title = f"Stream of {about['texts']} questions, mean of {about['orders']} orders, at equal hit rates"
     table = _table(
         title, "method", "hit %", "known wrong", "÷ cosine", "90 % interval", "known precision", "strict error %"
     )
@@ -77,21 +84,19 @@ def _misleading(figures: dict[str, Any]) -> Table:
     return table
 
 
-def _gate(figures: dict[str, Any]) -> Table:
+def _gate(name: str, rows: list[dict[str, Any]]) -> Table:
     table = _table(
-        "Rolling gate, last 75 % of the stream, strict labels on a tenth of the candidates",
-        *("method", "target %", "of", "hit %", "error %", "worst order", "precision", "labels"),
+        f"Rolling gate of {name}, last 75 % of the stream, strict labels on a tenth of the candidates",
+        *("target %", "of", "hit %", "error %", "worst order", "precision", "labels"),
     )
-    for name, rows in figures["gate"].items():
-        for row in rows:
-            table.add_row(
-                name,
-                f"{100 * row['target']:.1f}",
-                row["basis"],
-                f"{100 * row['hit_rate']:.2f}",
-                f"{100 * row['error']:.2f}",
-                f"{100 * row['error_worst_seed']:.2f}",
-                f"{row['precision']:.3f}",
-                f"{row['labels']:.0f}",
-            )
+    for row in rows:
+        table.add_row(
+            f"{100 * row['target']:.1f}",
+            row["basis"],
+            f"{100 * row['hit_rate']:.2f}",
+            f"{100 * row['error']:.2f}",
+            f"{100 * row['error_worst_seed']:.2f}",
+            f"{row['precision']:.3f}",
+            f"{row['labels']:.0f}",
+        )
     return table
