@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import handler, latency, memory, services, throughput, workers
+from bench import handler, latency, memory, modes, services, throughput, workers
 from bench.throughput import Start
 
 RESULTS = Path(__file__).parent / "results" / "local"
@@ -64,6 +64,7 @@ class Bench:
             "memory": self._memory,
             "workers": self._workers,
             "handler": self._handler,
+            "modes": self._modes,
         }
 
     def _throughput(self) -> list[Table]:
@@ -105,6 +106,16 @@ class Bench:
     def _handler(self) -> list[Table]:
         figures = self.figures["handler"] = handler.measure(self._folder, self._socket, self._size.rounds)
         return [handler.table(figures)]
+
+    def _modes(self) -> list[Table]:
+        env = {**services.stores(self._socket)["redis"], "TRANSPORT": self._transports[-1]}
+        services.environment(self._folder)
+        modes.write_rules(self._folder)
+        with services.ratelimit(self._folder, env) as service:
+            figures = self.figures["modes"] = modes.measure(
+                service, self._socket, self._size.rounds, self._size.calls // 2
+            )
+        return [modes.table(figures)]
 
     def _services(self, *stores: str, **env: str) -> dict[str, Start]:
         """Return the service by transport and store."""
@@ -152,7 +163,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "handler"]
+    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "handler", "modes"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(names)}; all where none is named")
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--rounds", type=int, help="alternating rounds; medians are told")

@@ -1,0 +1,106 @@
+"""What our own modes cost: each as a ratio to the plain fixed window, by alternating rounds on one service.
+
+`lease` also tells how often Redis was asked for a decision, before and after: calls arrive in batches, and a batch
+asks once, so what a lease saves shows best where calls come one by one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+from pathlib import Path
+
+from rich.table import Table
+
+from bench import h2load
+from bench.h2load import Run
+from bench.services import Service
+from protos.interop.rls.v1 import rls_pb2
+
+# Large enough that nothing is refused, and that a refused call is not what is measured.
+_LIMIT = 9_000_000_000_000
+RULES = f"""\
+domain: modes
+descriptors:
+  - {{key: plain, rate_limit: {{unit: hour, requests_per_unit: 4000000000}}}}
+  - {{key: keep, rate_limit: {{unit: hour, amount: {_LIMIT}, on_deny: keep}}}}
+  - {{key: window, rate_limit: {{window: 5h, amount: {_LIMIT}}}}}
+  - {{key: sliding, rate_limit: {{unit: hour, amount: {_LIMIT}, algorithm: sliding_window}}}}
+  - {{key: bucket, rate_limit: {{unit: hour, amount: {_LIMIT}, algorithm: token_bucket}}}}
+  - {{key: reserve, rate_limit: {{unit: hour, amount: {_LIMIT}, reserve: {{ttl: 60s, default: 100}}}}}}
+  - {{key: lease, rate_limit: {{unit: hour, amount: {_LIMIT}, lease: {{ttl: 1s, max_fraction: 0.001}}}}}}
+"""
+
+ONE = ("plain", "keep", "window", "sliding", "bucket", "lease")
+"""One descriptor that spends one."""
+PAIR = ("plain pair", "reserve")
+"""Two descriptors on one counter: for `reserve` a check that holds, and the charge that settles it."""
+
+Figures = dict[str, dict[str, float]]
+
+
+def message(mode: str) -> bytes:
+    """Return the request of a mode."""
+    request = rls_pb2.RateLimitRequest(domain="modes")
+    for hits in (0, 5) if mode in PAIR else (1,):
+        descriptor = request.descriptors.add()
+        descriptor.hits_addend.value = hits
+        descriptor.entries.add(key=mode.removesuffix(" pair"), value="value")
+    return request.SerializeToString()
+
+
+def measure(service: Service, socket: str, rounds: int, calls: int) -> Figures:
+    """Return calls a second of every mode, its ratio to plain, and questions to Redis for each decision."""
+    rates: dict[str, list[float]] = {mode: [] for mode in (*ONE, *PAIR)}
+    figures: Figures = {mode: {} for mode in rates}
+    for number in range(rounds + 1):
+        for mode, measured in rates.items():
+            run = h2load.throughput(service.url, message(mode), calls=calls)
+            if run.failed:
+                raise RuntimeError(f"{mode}: {run.failed} of {run.calls} calls failed")
+            if number:  # the first warms up
+                measured.append(run.per_second)
+    for mode, measured in rates.items():
+        unit = rates["plain pair" if mode in PAIR else "plain"]
+        figures[mode]["per_second"] = statistics.median(measured)
+        figures[mode]["ratio"] = statistics.median(a / b for a, b in zip(measured, unit, strict=True))
+    for mode in ("plain", "lease"):
+        figures[mode]["redis_calls"] = _asked(service, socket, mode, calls // 10)
+        figures[mode]["lone_ms"] = h2load.lone(service.url, message(mode), calls=calls // 10).percentile(0.5)
+    return figures
+
+
+def _asked(service: Service, socket: str, mode: str, calls: int) -> float:
+    """Return how often Redis is asked for each of calls that come one by one."""
+    before = _commands(socket)
+    run: Run = h2load.lone(service.url, message(mode), calls=calls)
+    return (_commands(socket) - before) / run.calls
+
+
+def _commands(socket: str) -> int:
+    told = subprocess.run(
+        ["redis-cli", "-s", socket, "INFO", "commandstats"], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in told.stdout.splitlines() if line.startswith("cmdstat_evalsha:")]
+    return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+
+
+def write_rules(folder: Path) -> None:
+    """Put the rules beside those of the other parts."""
+    (folder / "rules" / "config" / "modes.yaml").write_text(RULES)
+
+
+def table(figures: Figures) -> Table:
+    """Show ratios to the plain fixed window."""
+    shown = Table(
+        "mode", "calls a second", "× plain", "Redis calls a decision", "lone p50 ms", title="our own modes, Redis"
+    )
+    for mode, row in figures.items():
+        shown.add_row(
+            mode,
+            f"{row['per_second']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['redis_calls']:.3f}" if "redis_calls" in row else "",
+            f"{row['lone_ms']:.2f}" if "lone_ms" in row else "",
+        )
+    return shown
