@@ -13,9 +13,11 @@ from pathlib import Path
 
 import uvloop
 
+from protos.interop.rlqs.v1 import rlqs_pb2
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit import settings as service_settings
 from ratelimit.accounting import StatsTable
+from ratelimit.api import rlqs
 from ratelimit.api.admin_pages import admin_pages
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
@@ -23,6 +25,7 @@ from ratelimit.api.envoy_rls import PATH, EnvoyRls, own_entries
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.own import OwnApis
 from ratelimit.api.pages import debug_pages, main_pages
+from ratelimit.api.rlqs import RlqsApi
 from ratelimit.api.spans import SPAN, describe
 from ratelimit.atomicity import ANYWHERE, Home
 from ratelimit.config import overlay_file
@@ -180,6 +183,16 @@ class Service:
             shower(self.settings.log),
         )
 
+    def _rlqs(self) -> RlqsApi:
+        return RlqsApi(
+            limiter=self.limiter,
+            planner=self.planner,
+            rules=self.rules,
+            settings=self.settings.quota,
+            clock=self.clock,
+            registry=self.registry,
+        )
+
     def _callers(self) -> list[Part]:
         api = self.settings.api
         return [CallersWatch(api, self.rights, self.registry)] if api.callers_path else []
@@ -194,7 +207,11 @@ class Service:
         return tracing.traced(handler, SPAN, describe)
 
     def _grpc(self) -> Transport:
-        described = {SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"], **self.apis.described()}
+        described = {
+            SERVICE: rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
+            rlqs.SERVICE: rlqs_pb2.DESCRIPTOR.services_by_name["RateLimitQuotaService"],
+            **self.apis.described(),
+        }
         return make_transport(
             self.settings.grpc,
             [
@@ -207,6 +224,7 @@ class Service:
                 health_handler(self.health, HEALTH_NAME, watches_max=self.settings.grpc.grpc_health_watches_max),
                 reflection_handler(described),
                 *self.apis.handlers(),
+                self._rlqs().handler(),
             ],
             grace_seconds=self.settings.lifecycle.drain_grace,
         )

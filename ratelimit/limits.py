@@ -55,6 +55,10 @@ class Windowing(Protocol):
     def tag(self) -> str:
         """What names them in counter keys."""
 
+    @property
+    def longest_seconds(self) -> int:
+        """What none of them is longer than."""
+
     def at(self, now: float) -> Window:
         """Return the window around `now`."""
 

@@ -211,6 +211,23 @@ class HealthSettings(Group):
     """Answer errors of the service on /json with 400 instead of 5xx, as the reference does."""
 
 
+class QuotaSettings(Group):
+    """Envoy's rate limit quota service (RLQS)."""
+
+    model_config = SettingsConfigDict(env_prefix="RLQS_")
+
+    assignment_ttl: Seconds = Field(default=30.0, gt=0)
+    """How long an assignment holds without a report that renews it; then the gateway falls back as it is configured."""
+    abandon_after: Seconds = Field(default=600.0, gt=0)
+    """A bucket that nobody used for so long is forgotten, and the gateway told to report on it no more."""
+    charge_timeout: Seconds = Field(default=1.0, gt=0)
+    """Bound on counting one report."""
+    streams_max: int = Field(default=1_000, ge=1)
+    """Streams at a time; beyond it RESOURCE_EXHAUSTED."""
+    buckets_max: int = Field(default=10_000, ge=1)
+    """Buckets of one stream; beyond it the stream ends with INVALID_ARGUMENT."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All of them, read once."""
@@ -226,6 +243,7 @@ class Settings:
     config: ConfigSettings
     limiter: LimiterSettings
     api: ApiSettings
+    quota: QuotaSettings
     health: HealthSettings
 
 
@@ -239,7 +257,7 @@ class PerSecondSwitch(Group):
 GROUPS: tuple[type[Group], ...] = (
     HttpSettings, GrpcSettings, LifecycleSettings, LogSettings, StatsSettings, TracingSettings, RedisSettings,
     PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, ApiSettings,
-    HealthSettings,
+    QuotaSettings, HealthSettings,
 )  # fmt: skip
 """Every group that the service reads."""
 
@@ -269,6 +287,7 @@ def load() -> Settings:
         config=read(ConfigSettings),
         limiter=read(LimiterSettings),
         api=read(ApiSettings),
+        quota=read(QuotaSettings),
         health=read(HealthSettings),
     )
 

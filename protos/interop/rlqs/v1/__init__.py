@@ -1,0 +1,1 @@
+"""Messages of others, wire-compatible, under our own package names."""
