@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -302,3 +303,33 @@ def test_every_problem_of_every_file_is_named_in_order(tmp_path: Path) -> None:
     problems = [str(problem).removeprefix(f"{tmp_path}/") for problem in check(tmp_path, merge=False)]
 
     assert [problem.split(": ")[0] for problem in problems] == ["a.yaml:2", "b.yaml:1", "c.yaml:3"]
+
+
+async def test_files_that_never_stand_still_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "config", "a")
+    bench = Bench(tmp_path, runtime_watch_root=False, config_watch="poll", config_poll_interval=0.02)
+    turns = iter(range(1_000_000))
+    async with bench:
+        monkeypatch.setattr(bench.source, "_fingerprint", lambda: ((str(next(turns)),),))
+        write(tmp_path / "config", "b")
+
+        await bench.loaded.accepted("a", "b")
+
+
+def test_a_source_that_never_started_stops(tmp_path: Path) -> None:
+    asyncio.run(Bench(tmp_path).source.stop())
+
+
+async def test_a_folder_that_cannot_be_looked_into_is_a_state_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "config", "a")
+    (tmp_path / "config" / "b.yaml").symlink_to(tmp_path / "gone.yaml")
+    (tmp_path / "gone.yaml").write_text(RULES.format("b"))
+
+    async with Bench(tmp_path, runtime_watch_root=False, config_poll_interval=0.02) as bench:
+        (tmp_path / "gone.yaml").unlink()
+
+        error = await bench.loaded.outcome(2)
+
+    assert "b.yaml: error loading config file: No such file or directory" in str(error)

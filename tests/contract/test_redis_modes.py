@@ -55,6 +55,13 @@ async def test_nobody_there_is_waited_for_as_long_as_the_settings_say() -> None:
             pass
 
 
+async def test_a_cluster_of_which_nobody_answers_is_waited_for_as_long_as_the_settings_say() -> None:
+    waiting = {"startup_initial_interval": 0.01, "startup_max_elapsed_time": 0.05}
+    with pytest.raises(StoreUnavailable):
+        async with opened(settings("127.0.0.1:1,127.0.0.1:2", type="CLUSTER", **waiting)):
+            pass
+
+
 async def test_a_server_that_comes_later_is_found(server: RedisServer) -> None:
     server.stop()
     store = RedisStore(

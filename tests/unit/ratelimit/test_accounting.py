@@ -12,6 +12,7 @@ from ratelimit.accounting import (
     account_refund,
     near_mark,
 )
+from serving.metrics import Sample
 
 COUNTS = st.integers(min_value=0, max_value=1_000)
 
@@ -196,3 +197,10 @@ def test_a_reading_may_pause_while_another_one_drops() -> None:
 
     assert read(stats, now=61.0) == {"d.a.total_hits": 2}
     assert list(slow) == []
+
+
+def test_faults_of_gateways_are_told_apart_from_what_rules_count() -> None:
+    table = StatsTable(series_max=10, domains_max=1, ttl_seconds=60)
+    table["d.k"].charges_of_one += 2
+
+    assert list(table.samples(0)) == [Sample("weir.metering.charges_of_one", 2, "counter", {"rule": "d.k"})]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.metrics import Registry, Sample
 from serving.sinks.mapping import read_mapper
 from serving.sinks.pace import PIECE
-from serving.sinks.prometheus import Names, PrometheusPage
+from serving.sinks.prometheus import Names, PrometheusPage, mapped
 
 RULE = "ratelimit.service.rate_limit."
 
@@ -137,3 +137,26 @@ async def test_calls_are_answered_while_a_long_page_is_made(series: int) -> None
 
     # Once for each piece that is read, and for each that is written.
     assert turns >= 2 * series / PIECE
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "labels"),
+    [
+        (
+            "ratelimit.service.call.should_rate_limit.redis_error",
+            "ratelimit_service_should_rate_limit_error",
+            {"err_type": "redis_error"},
+        ),
+        ("ratelimit_server.M.total_requests", "ratelimit_service_total_requests", {"grpc_method": "M"}),
+        ("ratelimit_server.M.response_time", "ratelimit_service_response_time_seconds", {"grpc_method": "M"}),
+        ("ratelimit.service.config_load_success", "ratelimit_service_config_load_success", {}),
+        (
+            f"{RULE}10.0.0.1.k.over_limit",
+            "ratelimit_service_rate_limit_over_limit",
+            {"domain": "10_0_0_1", "key1": "k"},
+        ),
+        ("1st", "_1st", {}),
+    ],
+)
+def test_a_name_is_mapped_as_the_reference_maps_it(name: str, series: str, labels: dict[str, str]) -> None:
+    assert mapped(name) == (series, labels)

@@ -7,7 +7,7 @@ import pytest
 
 from serving.metrics import Registry, Sample
 from serving.sinks.lines import Statsd
-from serving.sinks.senders import Log, packets
+from serving.sinks.senders import Datagrams, Log, Sender, Stream, packets
 from serving.sinks.statsd import StatsdSink
 
 
@@ -135,3 +135,14 @@ async def test_a_few_numbers_are_logged_whole(caplog: pytest.LogCaptureFixture) 
     await Log().send(["a:1|c"])
 
     assert [record.getMessage() for record in caplog.records if record.name == Log.__module__] == ["a:1|c"]
+
+
+def test_no_lines_are_no_packet() -> None:
+    assert list(packets([])) == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "name"), [(Stream("h", 1), "statsd at h:1"), (Datagrams("h", 1), "statsd at h:1"), (Log(), "the log")]
+)
+def test_who_is_away_is_named(sender: Sender, name: str) -> None:
+    assert str(sender) == name
