@@ -8,6 +8,8 @@
 2. Where nothing is to be counted (no rule, unlimited, known to be over) the store is not asked.
 3. Denied hits are counted too. With STOP (`Policy.STOP`) a request in which some limit goes over
    charges only those that do, and so does one in which some limit is known to be over.
+4. Equal calls that follow each other are charged as one: callers repeat themselves within a batch too, and one with a
+   hot key does so all the time. Nothing came between them, so each is told what it would have been told alone.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ratelimit import drawing, folding
-from ratelimit.accounting import Stats, account, account_local, account_refund
+from ratelimit.accounting import RuleStats, Stats, account, account_local, account_refund
 from ratelimit.draw import ID_CHARACTERS_MAX, Draw, Standings
 from ratelimit.drawing import Wish
 from ratelimit.errors import StoreError
@@ -28,7 +30,7 @@ from ratelimit.plan import Plan, Step
 from ratelimit.settings import ModeSettings
 from ratelimit.spans import Spans
 from ratelimit.spenders import Spenders
-from ratelimit.store import Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
+from ratelimit.store import COUNT_MAX, Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
 
@@ -63,6 +65,8 @@ class Draft:
     """Some limit is known to be over, so the others are only looked at."""
     admission: Admission | None = None
     """In place of a ledger, where some rule has modes of our own."""
+    times: int = 1
+    """Calls that are charged as one."""
 
 
 class Limiter:
@@ -90,6 +94,7 @@ class Limiter:
         self._local_cache = local_cache
         self._outage = outage
         self._spenders = spenders
+        self._adds_up = policy is Policy.BURN and local_cache is None
 
     async def decide(self, asks: Sequence[Ask], modes: ModeSettings) -> list[Verdict | StoreError]:
         """Answer every ask, in order; an error is that ask's alone."""
@@ -97,10 +102,7 @@ class Limiter:
         spans = Spans(self._windows, now, self._jitter_seconds)
         if self._spenders is not None:
             self._spenders.turn(self._clock.steady())
-        drafts = [
-            self._draft(ask, now, spans) if ask.plan.is_plain and ask.wish is None else _own(ask, modes, spans)
-            for ask in asks
-        ]
+        drafts = self._drafts(asks, modes, now, spans)
         if self._outage is not None:
             self._hasten(drafts)
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
@@ -112,13 +114,41 @@ class Limiter:
         elif ledgers:
             outcomes = await self._store.charge(ledgers, now)
         counts, standings = iter(outcomes), iter(answers)
-        verdicts = [self._finish(draft, counts, standings, modes, spans) for draft in drafts]
+        verdicts: list[Verdict | StoreError] = []
+        for draft in drafts:
+            if draft.times > 1:
+                verdicts += self._finish_all(draft, next(counts), modes, spans)
+            else:
+                verdicts.append(self._finish(draft, counts, standings, modes, spans))
         if self._outage is not None and any(isinstance(verdict, StoreError) for verdict in verdicts):
             return [
                 await self._without_store(draft, verdict, modes, spans) if isinstance(verdict, StoreError) else verdict
-                for draft, verdict in zip(drafts, verdicts, strict=True)
+                for draft, verdict in zip(_each(drafts), verdicts, strict=True)
             ]
         return verdicts
+
+    def _drafts(self, asks: Sequence[Ask], modes: ModeSettings, now: float, spans: Spans) -> list[Draft]:
+        drafts: list[Draft] = []
+        last: Draft | None = None
+        for ask in asks:
+            if last is not None and ask.plan is last.ask.plan and self._repeats(last, ask):
+                last.times += 1
+                last.ask.deadline = max(last.ask.deadline, ask.deadline)
+                continue
+            is_plain = ask.plan.is_plain and ask.wish is None
+            last = self._draft(ask, now, spans) if is_plain else _own(ask, modes, spans)
+            drafts.append(last)
+        for draft in drafts:
+            if draft.times > 1 and draft.ledger is not None:
+                draft.ledger.deadline = draft.ask.deadline
+                for charge in draft.ledger.charges:
+                    charge.hits = min(charge.hits * draft.times, COUNT_MAX)
+        return drafts
+
+    def _repeats(self, draft: Draft, ask: Ask) -> bool:
+        """Say whether a call may be charged with the one before it, whose plan it has."""
+        is_equal = ask.hits == draft.ask.hits and ask.wish is None and draft.ask.wish is None
+        return is_equal and self._adds_up and draft.ledger is not None and ask.plan.adds_up
 
     def _hasten(self, drafts: Sequence[Draft]) -> None:
         """Have the store give up early where there is an answer without it: ours must come before the caller's end."""
@@ -207,6 +237,30 @@ class Limiter:
             return self._verdict(draft, modes, spans, draft.admission.draws, answer)
         return self._verdict(draft, modes, spans)
 
+    def _finish_all(
+        self, draft: Draft, outcome: Outcome, modes: ModeSettings, spans: Spans
+    ) -> Sequence[Verdict | StoreError]:
+        """Tell each of the calls that were charged as one what it left."""
+        if isinstance(outcome, StoreError):
+            return [outcome] * draft.times
+        if self._spenders is not None and draft.ledger is not None:
+            _note_charges(self._spenders, draft, draft.ledger)
+        verdicts: list[Verdict] = []
+        counted = []
+        for position, (before, _) in zip(draft.positions, outcome, strict=True):
+            step = draft.ask.plan.steps[position]
+            hits = draft.ask.hits if step.hits is None else step.hits
+            counted.append((position, step, self._stats[step.stats_key], before, hits))
+        blank = draft.statuses
+        for number in range(1, draft.times + 1):
+            draft.statuses = statuses = blank.copy()
+            for position, step, stats, before, hits in counted:
+                statuses[position] = _stand_at(
+                    blank[position], step, stats, min(COUNT_MAX, before + number * hits), hits
+                )
+            verdicts.append(self._verdict(draft, modes, spans))
+        return verdicts
+
     def _verdict(
         self, draft: Draft, modes: ModeSettings, spans: Spans, draws: Sequence[Draw] = (), standings: Standings = ()
     ) -> Verdict:
@@ -278,6 +332,24 @@ def _note_draws(spenders: Spenders, draft: Draft, standings: Standings) -> None:
         spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
         if spent > 0:
             spenders.add(draft.ask.plan, position, spent)
+
+
+def _stand_at(blank: Status, step: Step, stats: RuleStats, after: int, hits: int) -> Status:
+    """Return the status of a call that left a counter at `after`, and account for it."""
+    rule, limit = step.rule, blank.limit
+    if rule is None or limit is None:  # pragma: no cover - only counted steps have a charge
+        return blank
+    account(stats, max(0, after - hits), after, hits, limit.amount, step.near_mark, rule.shadow_mode)
+    if after > limit.amount:
+        return Status(not rule.shadow_mode, limit, 0, blank.reset_seconds)
+    return Status(is_over=False, limit=limit, remaining=limit.amount - after, reset_seconds=blank.reset_seconds)
+
+
+def _each(drafts: Sequence[Draft]) -> Iterator[Draft]:
+    """Yield the draft of every call."""
+    for draft in drafts:
+        for _ in range(draft.times):
+            yield draft
 
 
 def _spans_of(ask: Ask, spans: Spans) -> Spans:

@@ -83,13 +83,29 @@ class Plan:
     has_extras: bool = False
     """Some rule adds something to the answer."""
 
+    _adds_up: bool | None = None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether calls that follow each other may be charged as one: what each leaves is known from what all leave.
+
+        Not so where a counter is charged twice by one call, given back to, or answered for without the store. Found
+        out when it is first asked, since most plans are never asked.
+        """
+        if self._adds_up is None:
+            stems = [step.stem for step in self.steps if step.rule is not None and step.rule.limit is not None]
+            is_refund = any(step.is_refund for step in self.steps)
+            is_simple = self.is_plain and not self.survives_outage and not is_refund
+            self._adds_up = is_simple and len(set(stems)) == len(stems)
+        return self._adds_up
+
     def with_hits(self, own_hits: Sequence[int | None]) -> Plan:
         """Return the plan of a request that differs in the hits its descriptors carry, None where they carry none."""
         steps = [
             step if hits is None or step.rule is None else replace(step, hits=_weighed(step.rule, hits, step.kind))
             for step, hits in zip(self.steps, own_hits, strict=True)
         ]
-        return replace(self, steps=tuple(steps))
+        return replace(self, steps=tuple(steps), _adds_up=None)
 
 
 class Planner:

@@ -3,6 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ratelimit.accounting import StatsTable
 from ratelimit.descriptor import Descriptor, Request
 from ratelimit.errors import StoreError, StoreUnavailable
@@ -12,7 +16,7 @@ from ratelimit.local_cache import LocalCache
 from ratelimit.plan import Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import ModeSettings
-from ratelimit.store import Ledger, Outcome, Policy
+from ratelimit.store import COUNT_MAX, Ledger, Outcome, Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
 from tests.fakes.clock import FakeClock
@@ -219,3 +223,69 @@ async def test_an_error_of_the_store_is_one_calls_alone() -> None:
     assert isinstance(first, StoreUnavailable)
     assert isinstance(second, Verdict)
     assert second.statuses[0].remaining == 9
+
+
+A, B = Descriptor((("a", "1"),)), Descriptor((("b", ""),))
+
+
+async def test_equal_calls_that_follow_each_other_are_charged_as_one() -> None:
+    bench = Bench(rule_set("d", limit("a", 3), limit("b", 10)))
+    store = bench.store
+    assert isinstance(store, CountingStore)
+    ask, other = bench.ask(A, B), bench.ask(B)
+    verdicts = await bench.decide(ask, ask, other, ask, ask)
+
+    assert [len(ledgers) for ledgers in store.batches] == [3]
+    assert [verdict.is_over for verdict in verdicts] == [False, False, False, False, True]
+    assert [verdict.statuses[0].remaining for verdict in verdicts] == [2, 1, 7, 0, 0]
+
+
+async def test_calls_that_are_charged_as_one_fail_as_one() -> None:
+    bench = Bench(rule_set("d", limit("a")), store=AwayStore(1_000))
+    ask = bench.ask(A)
+    verdicts = await bench.limiter.decide([ask, ask], MODES)
+
+    assert [type(verdict) for verdict in verdicts] == [StoreUnavailable, StoreUnavailable]
+
+
+async def test_the_longest_deadline_is_the_one_of_calls_that_are_charged_as_one() -> None:
+    bench = Bench(rule_set("d", limit("a")))
+    store = bench.store
+    assert isinstance(store, CountingStore)
+    plan = bench.ask(A).plan
+    await bench.decide(Ask(plan, 1, 2.0), Ask(plan, 1, 5.0), Ask(plan, 1, 3.0))
+
+    assert [ledger.deadline for ledger in store.batches[0]] == [5.0]
+
+
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["a", "ab", "aa", "u", "refund", "none", "shadow"]), st.sampled_from([1, 2, COUNT_MAX])),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("policy", Policy)
+@given(calls=CALLS)
+async def test_a_batch_is_answered_as_its_calls_one_by_one(calls: Sequence[tuple[str, int]], policy: Policy) -> None:
+    rules = rule_set("d", limit("a", 3), limit("b", 4), limit("s", 2, shadow_mode=True), unlimited("u"))
+    kinds = {
+        "a": [A],
+        "ab": [A, B],
+        "aa": [A, A],
+        "u": [Descriptor((("u", ""),)), A],
+        "refund": [Descriptor((("a", "1"),), 1, is_refund=True)],
+        "none": [Descriptor((("x", ""),))],
+        "shadow": [Descriptor((("s", ""),)), B],
+    }
+    whole, single = (Bench(rules, policy=policy) for _ in range(2))
+    plans = {name: whole.ask(*descriptors).plan for name, descriptors in kinds.items()}
+    asks = [Ask(plans[name], hits, inf) for name, hits in calls]
+    together = await whole.decide(*asks)
+    alone = [(await single.decide(Ask(plans[name], hits, inf)))[0] for name, hits in calls]
+
+    assert together == alone
+    assert figures(whole) == figures(single)
+
+
+def figures(bench: Bench) -> dict[str, list[tuple[str, int]]]:
+    return {name: stats.values() for name, stats in bench.stats.items()}
