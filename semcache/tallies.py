@@ -105,7 +105,7 @@ def share(number: int, of: int) -> Share:
     value, spread = number / of, _Z_95**2 / of
     middle = (value + spread / 2) / (1 + spread)
     half = _Z_95 / (1 + spread) * math.sqrt(value * (1 - value) / of + spread / (4 * of))
-    return Share(value, max(0.0, middle - half), min(1.0, middle + half), of)
+    return Share(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)), of)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from semcache.embedder import Embedder, ModelIdentity
+from semcache.errors import EmbedUnavailable
+from semcache.migration.lineage import Find, Lineage
+from semcache.models import Models
+from semcache.namespaces import Namespace, Namespaces
+from semcache.settings import MigrationSettings
+from serving.metrics import Registry
+from tests.fakes.caches import namespace
+from tests.fakes.clock import FakeClock
+from tests.fakes.embedder import DIMENSIONS, FakeEmbedder
+from tests.fakes.store import FakeStores
+
+
+class World:
+    """Models `a` and `b`; any other name cannot be loaded."""
+
+    def __init__(self, *members: Namespace) -> None:
+        self.stores = FakeStores()
+        self.namespaces = Namespaces(members)
+        self.made: list[FakeEmbedder] = []
+        self.exports: dict[str, str] = {}
+        self.models = Models(self._make, self._find, self._lineage, lambda: self.namespaces, 16)
+
+    async def _make(self, name: str) -> Embedder:
+        if name not in {"", "a", "b"}:
+            raise EmbedUnavailable(f"no model {name}")
+        embedder = FakeEmbedder()
+        embedder.identity = ModelIdentity(f"test/{name}", "r1", "fp32", DIMENSIONS)
+        await embedder.start()
+        self.made.append(embedder)
+        return embedder
+
+    async def _find(self, slug: str) -> Embedder | None:
+        return await self._make(self.exports[slug]) if slug in self.exports else None
+
+    def _lineage(self, name: str, find: Find) -> Lineage:
+        return Lineage(name, self.stores, find, MigrationSettings(), FakeClock(), Registry())
+
+    async def change(self, *members: Namespace) -> None:
+        self.namespaces = Namespaces(members)
+        self.models.follow()
+        await until(lambda: self.models._working is None or self.models._working.done())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0)
+
+
+def names(models: Models, members: Sequence[Namespace]) -> list[str]:
+    backends = [models.of(member) for member in members]
+    return [backend.store.identity.name if backend else "none" for backend in backends]
+
+
+A, B = namespace(name="one", model="a"), namespace(name="two", model="b")
+
+
+async def test_each_namespace_has_the_model_that_it_names() -> None:
+    world = World(A, B, namespace(name="three", model="a"))
+    await world.models.start()
+
+    assert names(world.models, world.namespaces.members) == ["test/a", "test/a", "test/b"]
+    assert len(world.made) == 2
+    await world.models.stop()
+
+
+async def test_namespaces_of_one_model_share_what_stands_behind_them() -> None:
+    world = World(A, namespace(name="three", model="a"))
+    await world.models.start()
+
+    first, second = (world.models.of(member) for member in world.namespaces.members)
+
+    assert first is second
+    await world.models.stop()
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_start() -> None:
+    with pytest.raises(EmbedUnavailable, match="no model c"):
+        await World(namespace(model="c")).models.start()
+
+
+async def test_a_new_namespace_is_taken_up_while_others_serve() -> None:
+    world = World(A)
+    await world.models.start()
+
+    assert world.models.of(B) is None
+    await world.change(A, B)
+
+    assert names(world.models, [A, B]) == ["test/a", "test/b"]
+    await world.models.stop()
+
+
+async def test_a_model_that_cannot_be_loaded_later_leaves_its_namespace_alone(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(A)
+    await world.models.start()
+
+    await world.change(A, namespace(name="two", model="c"), namespace(name="zed", model="b"))
+
+    assert names(world.models, world.namespaces.members) == ["test/a", "none", "test/b"]
+    assert "two: its model `c` cannot be had: no model c" in caplog.text
+    await world.models.stop()
+
+
+async def test_a_namespace_that_is_gone_has_nothing_behind_it() -> None:
+    world = World(A, B)
+    await world.models.start()
+
+    await world.change(B)
+
+    assert names(world.models, [A, B]) == ["none", "test/b"]
+    await world.models.stop()
+
+
+async def test_another_model_takes_over_where_there_is_nothing_to_carry() -> None:
+    world = World(A)
+    await world.models.start()
+    changed = namespace(name="one", model="b")
+
+    await world.change(changed)
+    await until(lambda: names(world.models, [changed]) == ["test/b"])
+
+    assert world.models.lineage(changed) is not None
+    await world.models.stop()
+
+
+async def test_models_are_let_go_at_the_end() -> None:
+    world = World(A, B)
+    await world.models.start()
+
+    await world.models.stop()
+
+    assert all(embedder.failure is not None for embedder in world.made)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semcache.entry import EntryId, ScopeId
+from semcache.tickets import Held, Ticket, read_lease, read_ticket, write
+
+names = st.text(max_size=40)
+
+
+@given(names, names, st.integers(0, 2**53), st.none() | names.filter(bool), st.none() | st.floats(-1e6, 1e6))
+def test_a_lookup_is_read_as_it_was_written(
+    namespace: str, scope: str, epoch: int, entry: str | None, score: float | None
+) -> None:
+    ticket = Ticket(namespace, ScopeId(scope), epoch, EntryId(entry) if entry else None, score)
+
+    assert read_ticket(write(ticket)) == ticket
+
+
+def test_a_lease_is_read_as_it_was_written() -> None:
+    held = Held("group", "key", "token", 7)
+
+    assert read_lease(write(held)) == held
+    assert "token" not in repr(held).replace("token=", "")
+
+
+def test_two_lookups_have_two_names() -> None:
+    assert write(Ticket("n", ScopeId("s"), 0)) != write(Ticket("n", ScopeId("s"), 0))
+
+
+def packed(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+FOREIGN = {
+    "nothing": "",
+    "no base64": "!!!",
+    "no JSON": base64.urlsafe_b64encode(b"{").decode(),
+    "another shape": packed({"a": 1}),
+    "too few": packed(["n", "s", 0]),
+    "another kind": packed(["n", "s", "0", None, None, "x"]),
+    "a score that is no number": packed(["n", "s", 0, None, float("inf"), "x"]),
+    "too long": packed(["n", "s", 0, None, None, "x" * 2_000]),
+    "letters of another language": "éé",
+}
+
+
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_is_not_ours_is_nothing(text: str) -> None:
+    assert (read_ticket(text), read_lease(text)) == (None, None)
+
+
+def test_a_lookup_is_no_lease_and_a_lease_no_lookup() -> None:
+    assert read_lease(write(Ticket("n", ScopeId("s"), 0))) is None
+    assert read_ticket(write(Held("g", "k", "t", 0))) is None
+
+
+@given(st.text(max_size=80))
+def test_no_text_breaks_reading(text: str) -> None:
+    assert read_ticket(text) is None or text
