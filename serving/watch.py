@@ -40,8 +40,10 @@ class Watch:
 
     async def wait(self) -> None:
         """Return at the next hint, or when it is time to look."""
+        # Not wait_for: in Python 3.11 that forgets a cancellation which comes together with the hint.
         try:
-            await asyncio.wait_for(self._hinted.wait(), self._poll_seconds)
+            async with asyncio.timeout(self._poll_seconds):
+                await self._hinted.wait()
         except TimeoutError:
             return
         self._hinted.clear()

@@ -35,9 +35,12 @@ class Waiters:
                     return True
                 if left_seconds <= 0:
                     return False
+                pause_seconds = min(left_seconds, held_seconds, self._poll_interval_seconds)
+                # Not wait_for: in Python 3.11 that forgets a cancellation which comes together with the release, and
+                # a caller who has gone would go on to fetch.
                 with suppress(TimeoutError):
-                    pause_seconds = min(left_seconds, held_seconds, self._poll_interval_seconds)
-                    await asyncio.wait_for(event.wait(), pause_seconds)
+                    async with asyncio.timeout(pause_seconds):
+                        await event.wait()
             return False
         finally:
             events.discard(event)
