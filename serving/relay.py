@@ -195,6 +195,8 @@ class _Link:
             self._transports.append(client)
             self._relay.check(client)
             client.pause_reading()
+            # The front speaks first, maybe before we are told that it was reached.
+            self._front.other = client
             front, _ = await self._loop.create_unix_connection(lambda: self._front, self._relay.path)
         except (OSError, asyncio.CancelledError) as error:  # an ssl.SSLError and a timeout are OSErrors
             self._relay.failed.add()
@@ -211,7 +213,7 @@ class _Link:
         settings = self._relay.settings
         for transport in self._transports:
             transport.set_write_buffer_limits(settings.grpc_relay_buffer_bytes_max)
-        self._client.other, self._front.other = front, client
+        self._client.other = front
         front.writelines(self._client.early)
         self._client.early.clear()
         client.resume_reading()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
 import pytest
+import uvloop
 
 from serving.calls import Handler
 from serving.front import FrontServer
 from serving.grpc_server import GrpcServer
 from tests.wire.gate import Gate
 from tests.wire.transports import TRANSPORTS, Connect, Serve, Served, build
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the loop of the services, which orders its callbacks otherwise than asyncio's own."""
+    if item.path.stem == "test_semcache":  # about the cache and its child process, not about a transport
+        return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(params=list(TRANSPORTS))

@@ -124,6 +124,19 @@ async def test_what_comes_with_the_end_of_the_handshake_is_not_lost(
     assert sorted(http2.answered(data)) == list(range(1, 200, 2))
 
 
+async def test_nothing_that_the_front_says_first_is_lost(serve: Serve) -> None:
+    served = await serve(**AGED)
+    firsts = set()
+    for _ in range(100):
+        reader, writer = await _open(served)
+        writer.write(http2.hello())
+        data = await _until_seen(reader, http2.WINDOW_UPDATE)
+        firsts.add((data[3], data[4]))
+        writer.close()
+
+    assert firsts == {(http2.SETTINGS, 0)}
+
+
 async def test_old_tls_is_refused(serve_tls: Serve, client_context: ssl.SSLContext) -> None:
     served = await serve_tls()
     with pytest.deprecated_call():
