@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semcache.logistic import Curve, fit
-from semcache.threshold import CLOSED, Basis, Target, Threshold, lowest_threshold
+from semcache.threshold import CLOSED, Basis, Labels, Target, Threshold, lowest_threshold
 
 STATE_VERSION = 1
 _CONTRADICTION = 0.001
@@ -170,7 +170,8 @@ class Gate:
     def _refit(self) -> None:
         self._new_labels = self._new_requests = 0
         scores = np.array([label.score for label in self._labels], np.float64)
-        self._curve = fit(scores, np.array([label.is_right for label in self._labels], np.float64), self._prior)
+        self._judged = Labels(scores, np.array([label.is_right for label in self._labels], np.float64))
+        self._curve = fit(scores, self._judged.rights, self._prior)
         self._live = self._threshold(self.settings.target)
         self._shadow = self._threshold(self.settings.shadow) if self.settings.shadow else CLOSED
 
@@ -179,7 +180,7 @@ class Gate:
             return CLOSED
         seen = np.array(self._requests, np.float64)
         candidates = seen[np.isfinite(seen)]
-        found = lowest_threshold(self._curve, candidates, len(seen), target, self.settings.bound_z)
+        found = lowest_threshold(self._curve, candidates, len(seen), target, self.settings.bound_z, self._judged)
         return CLOSED if self._is_contradicted(found, target) else found
 
     def _is_contradicted(self, threshold: Threshold, target: Target) -> bool:

@@ -8,7 +8,9 @@ For a threshold t, with p the curve and s the scores of recent candidates:
 1. Per hits, upper(t) / hits(t) must stay within the target; per requests, upper(t) / requests.
 2. Where fewer than `REQUESTS_MIN` requests were seen, nothing is known of how scores are spread: then every single
    hit must keep the target by itself. That is stricter than either.
-3. None keeps it: no threshold, the gate is closed.
+3. The curve is one shape for all scores, and at the top, where it matters, seldom quite the right one. So the labels
+   at or above a threshold, where there are `LABELS_MIN` of them, must themselves not be wrong more often.
+4. None keeps it: no threshold, the gate is closed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 from semcache.logistic import Curve, Numbers, probabilities
 
 REQUESTS_MIN = 200
+LABELS_MIN = 30
 _GRID = np.linspace(20.0, -20.0, 1_601)
 
 
@@ -67,7 +70,17 @@ class Threshold:
 CLOSED = Threshold(math.inf)
 
 
-def lowest_threshold(curve: Curve, candidates: Numbers, requests: int, target: Target, z: float) -> Threshold:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Scores that were judged, and 1 or 0 for right or wrong."""
+
+    scores: Numbers
+    rights: Numbers
+
+
+def lowest_threshold(
+    curve: Curve, candidates: Numbers, requests: int, target: Target, z: float, labels: Labels | None = None
+) -> Threshold:
     """Return the lowest threshold that keeps `target`.
 
     Args:
@@ -76,6 +89,7 @@ def lowest_threshold(curve: Curve, candidates: Numbers, requests: int, target: T
         requests: how many recent requests there were, those without a candidate included.
         target: what is to be kept.
         z: how many standard deviations above the expected error the bound lies.
+        labels: what was judged lately; None: only the curve counts.
     """
     if requests < REQUESTS_MIN:
         return _pointwise(curve, target, z)
@@ -86,7 +100,10 @@ def lowest_threshold(curve: Curve, candidates: Numbers, requests: int, target: T
     basis = hits if target.basis is Basis.HITS else np.full(len(scores), requests)
     wrong, upper = _cumulated(curve, scores, z)
     is_last_of_score = np.append(scores[1:] != scores[:-1], True)  # equal scores are served together
-    kept = np.flatnonzero((upper <= target.error * basis) & is_last_of_score)
+    is_kept = (upper <= target.error * basis) & is_last_of_score
+    if labels is not None:
+        is_kept &= _share_wrong(labels, scores, z) * hits <= target.error * basis
+    kept = np.flatnonzero(is_kept)
     if not len(kept):
         return CLOSED
     at = int(kept[-1])
@@ -105,6 +122,16 @@ def _cumulated(curve: Curve, scores: Numbers, z: float) -> tuple[Numbers, Number
     )
     wrong = np.cumsum(1 - right)
     return wrong, wrong + z * np.sqrt(np.maximum(variance, 0.0))
+
+
+def _share_wrong(labels: Labels, scores: Numbers, z: float) -> Numbers:
+    """Return how often labels at or above each score are wrong, at the bound; 0 where there are too few to say."""
+    order = np.argsort(-labels.scores, kind="stable")
+    wrong = np.concatenate([[0.0], np.cumsum(1 - labels.rights[order])])
+    count = np.searchsorted(-labels.scores[order], -scores, side="right")
+    of = np.maximum(count, 1)
+    share = wrong[count] / of
+    return np.where(count >= LABELS_MIN, share + z * np.sqrt(share * (1 - share) / of), 0.0)
 
 
 def _pointwise(curve: Curve, target: Target, z: float) -> Threshold:

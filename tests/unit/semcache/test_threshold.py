@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.logistic import Curve, probabilities
-from semcache.threshold import REQUESTS_MIN, Basis, Target, lowest_threshold
+from semcache.threshold import LABELS_MIN, REQUESTS_MIN, Basis, Labels, Target, lowest_threshold
 
 CURVE = Curve(pivot=0.0, intercept=1.0, slope=1.0, variance_intercept=0.04, variance_slope=0.01)
 SURE = Curve(pivot=0.0, intercept=1.0, slope=1.0, variance_intercept=0.0, variance_slope=0.0)
@@ -60,6 +60,25 @@ def test_a_stricter_target_never_serves_more(scores: list[float], one: float, ot
     )
 
     assert strict.score >= loose.score
+
+
+def test_labels_above_a_threshold_must_keep_the_target_themselves() -> None:
+    # The curve says .99 and more; of the labels from 4.5 upwards one in ten is wrong, from 6 upwards none.
+    judged = np.concatenate([np.linspace(6, 7, 100), np.linspace(4.5, 5.9, 100)])
+    rights = np.concatenate([np.ones(100), np.tile([1.0] * 4 + [0.0], 20)])
+    found = lowest_threshold(SURE, SCORES, 1_000, Target(0.05), 0.0, Labels(judged, rights))
+    share = 1 - rights[judged >= found.score].mean()
+
+    assert 0.0 < share <= 0.05
+    assert found.score > lowest_threshold(SURE, SCORES, 1_000, Target(0.05), 0.0).score
+
+
+def test_a_few_labels_above_a_threshold_say_nothing() -> None:
+    few = Labels(np.linspace(6, 7, LABELS_MIN - 1), np.zeros(LABELS_MIN - 1))
+
+    assert lowest_threshold(SURE, SCORES, 1_000, Target(0.05), 0.0, few) == lowest_threshold(
+        SURE, SCORES, 1_000, Target(0.05), 0.0
+    )
 
 
 @pytest.mark.parametrize("error", [0.0, 1.0, -0.1, float("nan")])
