@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,12 +78,11 @@ class OnnxEmbedder:
         return self._loaded.window_tokens
 
     async def start(self) -> None:
-        """Load the model."""
-        self._description, graph, tokenizer = model_folder.read(self._folder)
-        window = self._description.window_tokens
-        model = OnnxModel(graph, tokenizer, window, self._settings.threads)
-        self._queue = TextQueue(self._settings, self._clock, window, model.embed)
+        """Load the model; others are served meanwhile."""
+        description, model = await asyncio.to_thread(self._load)
+        self._queue = TextQueue(self._settings, self._clock, description.window_tokens, model.embed)
         self._queue.start()
+        self._description = description
 
     async def embed(self, texts: Sequence[str], deadline: float = math.inf) -> Embedded:
         """Embed texts."""
@@ -99,6 +99,10 @@ class OnnxEmbedder:
         """Let the model go."""
         if self._queue is not None:
             await self._queue.stop()
+
+    def _load(self) -> tuple[model_folder.Description, OnnxModel]:
+        description, graph, tokenizer = model_folder.read(self._folder)
+        return description, OnnxModel(graph, tokenizer, description.window_tokens, self._settings.threads)
 
     @property
     def _loaded(self) -> model_folder.Description:

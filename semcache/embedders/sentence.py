@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import math
@@ -63,12 +64,8 @@ class SentenceEmbedder:
         return int(self._model.max_seq_length) if self._model is not None else 0
 
     async def start(self) -> None:
-        """Load the model."""
-        source = self._settings.model
-        self._model = self._load(source)
-        probe = np.asarray(self._encode(["what this model is"]))
-        revision = revision_of(Path(source)) or hashlib.sha256(probe.round(3).tobytes()).hexdigest()
-        self._identity = ModelIdentity(Path(source).name, revision[:_REVISION_DIGITS], "fp32", probe.shape[1])
+        """Load the model; others are served meanwhile."""
+        self._identity = await asyncio.to_thread(self._identify, self._settings.model)
         self._queue = TextQueue(self._settings, self._clock, self.window_tokens, self._work)
         self._queue.start()
 
@@ -86,6 +83,13 @@ class SentenceEmbedder:
         """Let the model go."""
         if self._queue is not None:
             await self._queue.stop()
+
+    def _identify(self, source: str) -> ModelIdentity:
+        """Load it, and see what it is."""
+        self._model = self._load(source)
+        probe = np.asarray(self._encode(["what this model is"]))
+        revision = revision_of(Path(source)) or hashlib.sha256(probe.round(3).tobytes()).hexdigest()
+        return ModelIdentity(Path(source).name, revision[:_REVISION_DIGITS], "fp32", probe.shape[1])
 
     def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[int]]:
         return self._encode(texts), [len(self._model.tokenizer.encode(text, truncation=False)) for text in texts]
