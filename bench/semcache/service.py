@@ -85,13 +85,15 @@ async def running(folder: Path, core: int, **env: str) -> AsyncIterator[Service]
 
 async def one_by_one(service: Service, prompts: Sequence[str]) -> dict[str, Any]:
     """Ask one after the other; return percentiles and how the lookups ended."""
-    times, ends = [], Counter[str]()
+    times, ends, used = [], Counter[str](), service.processor_seconds
     for prompt in prompts:
         before = time.perf_counter()
         answer = await service.lookup(prompt)
         times.append((time.perf_counter() - before) * 1000)
         ends[_end(answer)] += 1
-    return {**percentiles(times), "ends": dict(ends), "per_second": len(times) / sum(times) * 1000}
+    used = (service.processor_seconds - used) / len(prompts) * 1000
+    rate = len(times) / sum(times) * 1000
+    return {**percentiles(times), "ends": dict(ends), "per_second": rate, "processor_ms": used}
 
 
 async def at_once(service: Service, prompts: Sequence[str], callers: int) -> dict[str, Any]:
@@ -102,9 +104,10 @@ async def at_once(service: Service, prompts: Sequence[str], callers: int) -> dic
         while waiting:
             await service.lookup(waiting.pop())
 
-    before = time.perf_counter()
+    count, before, used = len(prompts), time.perf_counter(), service.processor_seconds
     await asyncio.gather(*(ask() for _ in range(callers)))
-    return {"per_second": len(prompts) / (time.perf_counter() - before), "callers": callers}
+    rate, used = count / (time.perf_counter() - before), service.processor_seconds - used
+    return {"per_second": rate, "callers": callers, "processor_ms": used / count * 1000}
 
 
 async def paced(service: Service, prompts: Sequence[str], per_second: float) -> dict[str, Any]:
