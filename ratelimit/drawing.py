@@ -31,6 +31,7 @@ from ratelimit.store import Admission
 from ratelimit.verdict import Status
 
 _RESERVING = {Op.RESERVE, Op.AUTO}
+_WITHOUT_HOLDS = {Op.RESERVE: Op.CHARGE, Op.SETTLE: Op.FORCE, Op.AUTO: Op.CHARGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,14 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
     """Return what a request wants of its counters."""
     draws: list[Draw] = []
     is_kept = plan.is_kept or wish is not None
+    # Most requests are one charge on one counter: by the same rules, without the loops.
+    if wish is None and len(plan.steps) == 1 and len(plan.steps[0].countings) == 1:
+        [step], [role] = plan.steps, roles(plan, modes)
+        [counting] = step.countings
+        if not counting.terms.hold_ms and step.phase is not Phase.LOOK:
+            cost = step.cost(hits)
+            draw = draw_of(counting, _fitting(op_of(step, cost, request_id), counting), cost, role, request_id, spans)
+            return Admission([draw], deadline, is_kept and cost > 0)
     for step, role in zip(plan.steps, roles(plan, modes), strict=True):
         cost = 0 if step.phase is Phase.LOOK else step.cost(hits)
         op = wish.op if wish is not None else op_of(step, cost, request_id)
@@ -103,17 +112,7 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
 
 def _fitting(op: Op, counting: Counting) -> Op:
     """Return what an operation is on a counter that has no holds."""
-    if counting.terms.hold_ms:
-        return op
-    match op:
-        case Op.RESERVE:
-            return Op.CHARGE
-        case Op.SETTLE:
-            return Op.FORCE
-        case Op.AUTO:
-            return Op.CHARGE
-        case _:
-            return op
+    return op if counting.terms.hold_ms else _WITHOUT_HOLDS.get(op, op)
 
 
 def _hits(step: Step, op: Op, cost: int) -> int:
@@ -158,18 +157,30 @@ def status(
     step: Step, draws: Sequence[Draw], standings: Sequence[Standing], stats: RuleStats | None, spans: Spans
 ) -> Status:
     """Return the status of one descriptor, from those of its limits; count in `stats` what it did."""
+    if len(step.countings) == 1:
+        return _finished(step, 0, _candidate(step.countings[0], standings[0], spans), draws, standings, stats)
     tightest: Status | None = None
-    near = 0
     for counting, standing in zip(step.countings, standings, strict=True):
         candidate = _candidate(counting, standing, spans)
         if tightest is None or _is_tighter(candidate, tightest):
-            tightest, near = candidate, counting.near_mark
-    if tightest is None or step.rule is None:  # pragma: no cover - steps with countings have at least one
+            tightest = candidate
+    if tightest is None:  # pragma: no cover - steps with countings have at least one
         raise AssertionError
     index = next(i for i, counting in enumerate(step.countings) if counting.limit is tightest.limit)
+    return _finished(step, index, tightest, draws, standings, stats)
+
+
+def _finished(
+    step: Step,
+    index: int,
+    tightest: Status,
+    draws: Sequence[Draw],
+    standings: Sequence[Standing],
+    stats: RuleStats | None,
+) -> Status:
     if stats is not None:
-        _account(step, draws[index], standings[index], near, stats)
-    if step.rule.shadow_mode:
+        _account(step, draws[index], standings[index], step.countings[index].near_mark, stats)
+    if step.rule is not None and step.rule.shadow_mode:
         tightest.is_over = False
     return tightest
 

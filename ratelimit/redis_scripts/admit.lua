@@ -2,7 +2,8 @@
 --
 -- KEYS[i]    stem of the i-th draw, all ledgers in a row; a stem may come twice. What belongs to a stem is beside it
 --            in its slot, since stems carry a hash tag:
---              <stem>:<start>  spent in a fixed window       <stem>:h  hash: holds by name, totals by window, `e`
+--              <stem>:<start>  spent in a fixed window       <stem>:h  hash: holds by name, totals by window,
+--                                                                     `e` when to sweep, `x` until when all of it lives
 --              <stem>:s        ring of a sliding window      <stem>:d  sorted set: names by when they are due
 --              <stem>:b        "level at" of a bucket        <stem>:a  sorted set: holds without an id, by age
 --                                                            <stem>:r  sorted set: charged ids by when forgotten
@@ -66,10 +67,13 @@ end
 -- Let slices leave that are older than the window; nothing that counts is changed.
 local function read_ring(counter)
   local name, window = counter.stem .. ':s', counter.terms.window
-  local fields = try('HMGET', name, 'i', 't', 'l')
+  local slice = floor(now * SLICES / window)
+  local fields = try('HMGET', name, 'i', 't', 'l', slice % (SLICES + 1))
   if fields.err then return nil, fields.err end
   local index, total = (fields[1] or 0) + 0, (fields[2] or 0) + 0
-  local slice = math.max(index, floor(now * SLICES / window))
+  -- What this slice holds, so that one write can say it all; unknown where a clock was set back.
+  counter.count = slice == index and (fields[4] or 0) + 0 or slice > index and 0 or nil
+  slice = math.max(index, slice)
   if fields[1] and slice > index then
     if slice - index > SLICES then
       call('DEL', name)
@@ -120,8 +124,13 @@ local function add(counter, start, hits, before, draw)
   if t.algorithm == 's' then
     local name, field = counter.stem .. ':s', counter.slice % (SLICES + 1)
     hits = math.min(hits, MAX - before)
-    call('HINCRBY', name, field, whole(hits))
-    call('HSET', name, 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
+    if counter.count then
+      counter.count = counter.count + hits
+      call('HSET', name, field, whole(counter.count), 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
+    else
+      call('HINCRBY', name, field, whole(hits))
+      call('HSET', name, 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
+    end
     counter.last = counter.slice
     if counter.is_moved then expire(name, 2 * t.window) end
   elseif t.algorithm == 'b' then
@@ -140,6 +149,7 @@ local function take(counter, start, hits, before, draw)
   if hits == 0 then return end
   if t.algorithm == 's' then
     local name, left = counter.stem .. ':s', hits
+    counter.count = nil
     for i = counter.slice - SLICES, counter.slice do
       local field = i % (SLICES + 1)
       local taken = math.min(left, (call('HGET', name, field) or 0) + 0)
@@ -197,9 +207,8 @@ end
 
 local function end_hold(counter, hold, forget_at)
   local holds = counter.beside .. ':h'
-  if call('HINCRBY', holds, 't' .. hold.start, whole(-hold.amount)) <= 0 then
-    call('HDEL', holds, 't' .. hold.start)
-  end
+  local total = 't' .. hold.start
+  if call('HINCRBY', holds, total, whole(-hold.amount)) <= 0 then call('HDEL', holds, total) end
   if string.sub(hold.name, 1, 1) == 'a' or forget_at <= now then
     call('HDEL', holds, hold.name)
     call('ZREM', counter.beside .. ':d', hold.name)
@@ -211,7 +220,7 @@ local function end_hold(counter, hold, forget_at)
   end
 end
 
--- End the holds that are due and forget the ids whose time is over.
+-- End the holds that are due and forget the ids whose time is over; return when to look again.
 local function sweep(counter)
   local holds, dues = counter.beside .. ':h', counter.beside .. ':d'
   for _, name in ipairs(call('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)) do
@@ -225,23 +234,28 @@ local function sweep(counter)
   end
   local first = call('ZRANGE', dues, 0, 0, 'WITHSCORES')
   if first[2] then call('HSET', holds, 'e', first[2]) else call('HDEL', holds, 'e') end
+  return first[2] and first[2] + 0
 end
 
-local function read_holds(counter)
+-- Read what is beside a counter; return an error if it is not what it should be.
+local function read_holds(counter, start)
   if counter.terms.hold == 0 then
     counter.known = 0
     return
   end
-  local earliest = try('HGET', counter.beside .. ':h', 'e')
-  if type(earliest) == 'table' then return earliest.err end
+  local fields = try('HMGET', counter.beside .. ':h', 'e', 'x', 't' .. start)
+  if fields.err then return fields.err end
   for _, companion in ipairs({ ':d', ':a' }) do
     local size = try('ZCARD', counter.beside .. companion)
     if type(size) == 'table' then return size.err end
     if companion == ':d' then counter.known = size end
   end
-  if earliest and earliest + 0 <= now then
-    sweep(counter)
+  counter.earliest, counter.ends = fields[1] and fields[1] + 0, (fields[2] or 0) + 0
+  if counter.earliest and counter.earliest <= now then
+    counter.earliest = sweep(counter)
     counter.known = call('ZCARD', counter.beside .. ':d')
+  else
+    counter.held[start] = (fields[3] or 0) + 0
   end
 end
 
@@ -271,15 +285,28 @@ local function add_hold(counter, draw, amount)
     local number = call('HINCRBY', holds, 'q', 1)
     name = 'a' .. number
     call('ZADD', counter.beside .. ':a', number, name)
-    expire(counter.beside .. ':a', t.hold + t.memory)
   end
-  call('HSET', holds, name, amount .. ':' .. draw.start_text .. ':' .. due)
+  local text = amount .. ':' .. draw.start_text .. ':' .. due
+  if counter.earliest and counter.earliest <= now + draw.life then
+    call('HSET', holds, name, text)
+  else
+    counter.earliest = now + draw.life
+    call('HSET', holds, name, text, 'e', due)
+  end
   call('HINCRBY', holds, 't' .. draw.start_text, amount)
   call('ZADD', dues, due, name)
-  local earliest = call('HGET', holds, 'e')
-  if not earliest or earliest + 0 > now + draw.life then call('HSET', holds, 'e', due) end
-  expire(holds, t.hold + t.memory)
-  expire(dues, t.hold + t.memory)
+  -- Lives are lengthened by twice what is needed, and so only now and then. The queue of holds without an id may be
+  -- younger than the rest.
+  local life = t.hold + t.memory
+  if counter.ends < now + life then
+    counter.ends = now + 2 * life
+    call('HSET', holds, 'x', whole(counter.ends))
+    expire(holds, 2 * life)
+    expire(dues, 2 * life)
+    expire(counter.beside .. ':a', 2 * life)
+  elseif draw.id == '' and call('PTTL', counter.beside .. ':a') == -1 then
+    expire(counter.beside .. ':a', 2 * life)
+  end
 end
 
 -- Deciding. -----------------------------------------------------------------------------------------------------------
@@ -443,7 +470,7 @@ local function counter_for(draw)
       stem = draw.stem, beside = beside(draw.stem, draw.terms.algorithm), terms = draw.terms, spent = {}, held = {}, live = {}, live_held = {}, ended = {}, endings = 0,
       reserved = {}, reserving = 0, charged = {}, forgotten = {},
     }
-    problem = read_holds(counter)
+    problem = read_holds(counter, draw.start_text)
     if problem then return nil, problem end
     if draw.terms.remember > 0 then
       local size = try('ZCARD', counter.beside .. ':r')
@@ -462,8 +489,35 @@ local function counter_for(draw)
 end
 
 local next_key, next_arg = 1, 4
+local lone, lone_draw = {}, {}
+
+-- Most ledgers are one charge on one counter without holds and ids: by the same rules, without the tables.
+local function admit_one(t, stem, role, op, at, is_kept)
+  lone.stem, lone.terms = stem, t
+  lone_draw.start, lone_draw.finish = ARGV[at + 4] + 0, ARGV[at + 5] + 0
+  local before, problem = read(lone, ARGV[at + 4])
+  if not before then return problem end
+  local hits, after = ARGV[at + 2] + 0, before
+  local excess = before + hits - t.capacity
+  local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
+  if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
+    add(lone, ARGV[at + 4], hits, before, lone_draw)
+    after = math.min(before + hits, MAX)
+  end
+  if op == FORCE then over, excess = hits > 0 and after > t.capacity, 0 end
+  reply[filled + 1], reply[filled + 2], reply[filled + 3] = ceil(before), ceil(after), 0
+  reply[filled + 4], reply[filled + 5] = over and 1 or 0, reset(lone, over and excess or 0, after, lone_draw)
+  filled = filled + 5
+end
 
 local function admit(width, is_kept)
+  if width == 1 then
+    local t, head = terms(ARGV[next_arg]), ARGV[next_arg + 1] + 0
+    local op = floor(head / 4) % 16
+    if op <= FORCE and t.hold == 0 and t.remember == 0 then
+      return admit_one(t, KEYS[next_key], head % 4, op, next_arg, is_kept)
+    end
+  end
   local draws, effects, mine = {}, {}, {}
   counters = {}
   for i = 1, width do

@@ -214,6 +214,9 @@ class RedisStore:
         """Deal admissions out: by their origin, and by their place."""
         parted: dict[int, list[AdmissionShare]] = {}
         stands: dict[Place, list[AdmissionShare]] = {}
+        if self._is_one_place:
+            parted = {origin: [AdmissionShare(origin, admission)] for origin, admission in wanted}
+            return parted, {(0, 0): [shares[0] for shares in parted.values()]} if parted else {}
         for origin, admission in wanted:
             shares = redis_admit.deal(origin, admission, self._stand_of)
             if not all(server.has_scripts for server in self._servers):

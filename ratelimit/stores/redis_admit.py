@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 
@@ -25,7 +24,6 @@ _LETTERS = {
     Algorithm.TOKEN_BUCKET: "b",
     Algorithm.REFERENCE: "r",
 }
-_NUMBERS_PER_DRAW = 5
 _SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
 
 
@@ -118,13 +116,24 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
     return Command(("EVALSHA", ADMIT.digest, len(keys), *keys, *numbers), slot, ADMIT)
 
 
-# Bounded: overrides make terms without end.
-@lru_cache(maxsize=4096)
+# By identity, since hashing terms costs more than writing them; a rule's terms are one object. Bounded: new rules bring
+# new ones.
+_TEXTS: dict[int, tuple[Terms, str]] = {}
+_TEXTS_MAX = 4_096
+
+
 def _terms(terms: Terms) -> str:
-    return (
+    known = _TEXTS.get(id(terms))
+    if known is not None and known[0] is terms:
+        return known[1]
+    if len(_TEXTS) >= _TEXTS_MAX:
+        _TEXTS.clear()
+    text = (
         f"{_LETTERS[terms.algorithm]} {terms.limit} {terms.window_ms} {terms.capacity} {int(terms.is_exhausted)} "
         f"{terms.hold_ms} {terms.hold_max} {terms.remember_ms}"
     )
+    _TEXTS[id(terms)] = terms, text
+    return text
 
 
 def _read_one(answers: Iterator[Reply], draws: int) -> AdmissionOutcome:
@@ -135,12 +144,11 @@ def _read_one(answers: Iterator[Reply], draws: int) -> AdmissionOutcome:
             return StoreRefused(before.decode())
         if not isinstance(before, int):
             raise TypeError
-        after, held, flags, reset_ms = (_number(next(answers)) for _ in range(_NUMBERS_PER_DRAW - 1))
-        standings.append(Standing(before, after, held, bool(flags & 1), reset_ms, bool(flags & 2)))
+        # The script gives numbers, or nothing that makes sense: the first operation on anything else raises TypeError.
+        after, held, flags, reset_ms = next(answers), next(answers), next(answers), next(answers)
+        if not (
+            isinstance(after, int) and isinstance(held, int) and isinstance(flags, int) and isinstance(reset_ms, int)
+        ):
+            raise TypeError
+        standings.append(Standing(before, after, held, flags & 1 == 1, reset_ms, flags & 2 == 2))
     return standings
-
-
-def _number(reply: Reply) -> int:
-    if not isinstance(reply, int):
-        raise TypeError
-    return reply
