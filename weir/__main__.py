@@ -10,11 +10,14 @@ from weir.commands import (
     calibrate,
     check,
     check_config,
+    counters,
+    explain,
     export_model,
     lookup,
     run,
     serve,
     store,
+    top,
 )
 
 
@@ -26,6 +29,8 @@ from weir.commands import (
       weir serve ratelimit                    the service alone, set up by its environment
       weir check-config rules/                are these rules right?
       weir check --domain llm user=alice      what is left?
+      weir explain --domain llm user=alice    which rule, and why?
+      weir top                                who spends most?
       weir export-model                       have an embedding model as ONNX
       weir calibrate pairs.jsonl              which target error can the cache keep?
       weir lookup --tenant acme "What is …?"  has this been answered?
@@ -39,6 +44,7 @@ def main() -> None:
 
 COMMANDS = (
     *(run.run, serve.serve, check_config.check_config, check.check),
+    *(explain.explain, top.top, counters.counters),
     *(ask.ask, lookup.lookup, store.store, cache.cache),
     *(calibrate.calibrate, export_model.export_model),
 )

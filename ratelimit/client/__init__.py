@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ratelimit.client.admin import AdminClient
 from ratelimit.client.connection import LimiterClient
 from ratelimit.client.hold import Hold
 from ratelimit.client.values import Answer, LimiterAway, LimiterError, LimiterRefused, LimitState, OverLimit
 
 __all__ = [
+    "AdminClient",
     "Answer",
     "Hold",
     "LimitState",

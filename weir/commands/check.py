@@ -71,9 +71,7 @@ def check(  # noqa: PLR0913 - options, by name
 
     Exits with 0 if the request would pass, 1 if it is over limit, 2 if there is no answer.
     """
-    if (cert or key) and not (cacert and cert and key):
-        raise click.UsageError("--cert and --key go together, and with --cacert")
-    question = _ask(target, _credentials(cacert, cert, key) if cacert else None, domain, descriptors, hits)
+    question = _ask(target, tls_credentials(cacert, cert, key), domain, descriptors, hits)
     try:
         answers = asyncio.run(question)
     except AskError as error:
@@ -86,7 +84,16 @@ def check(  # noqa: PLR0913 - options, by name
     sys.exit(STATUS_OVER if answers.is_over else 0)
 
 
-def _credentials(cacert: Path, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
+def tls_credentials(cacert: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials | None:
+    """Return what these files prove and trust; None: ask without TLS.
+
+    Raises:
+        UsageError: one is missing beside another.
+    """
+    if (cert or key) and not (cacert and cert and key):
+        raise click.UsageError("--cert and --key go together, and with --cacert")
+    if cacert is None:
+        return None
     shown, secret = cert.read_bytes() if cert else None, key.read_bytes() if key else None
     return grpc.ssl_channel_credentials(cacert.read_bytes(), secret, shown)
 

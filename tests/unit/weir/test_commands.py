@@ -16,6 +16,7 @@ BAD = "domain: b\ndescriptors:\n  - key: user\n    rate_limit: { unit: fortnight
 
 HELPED = [
     *([], ["run"], ["serve"], ["serve", "ratelimit"], ["serve", "semcache"], ["check-config"], ["check"]),
+    *(["explain"], ["top"], ["counters"]),
     *(["ask"], ["lookup"], ["store"], ["cache"], ["calibrate"]),
 ]
 
