@@ -21,7 +21,7 @@ from ratelimit.api import rlqs
 from ratelimit.api.admin_pages import admin_pages
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
-from ratelimit.api.envoy_rls import PATH, EnvoyRls, own_entries
+from ratelimit.api.envoy_rls import PATH, EnvoyRls
 from ratelimit.api.json_rls import JsonRls
 from ratelimit.api.own import OwnApis
 from ratelimit.api.pages import debug_pages, main_pages
@@ -30,6 +30,7 @@ from ratelimit.api.spans import SPAN, describe
 from ratelimit.atomicity import ANYWHERE, Home
 from ratelimit.config import overlay_file
 from ratelimit.config.callers import CallersWatch
+from ratelimit.config.callers import load as load_callers
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.errors import ConfigError
@@ -39,6 +40,7 @@ from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.outage import Outage
 from ratelimit.overlay import Overlay
+from ratelimit.parts import RulesWatch, StoreWatch
 from ratelimit.plan import Planner
 from ratelimit.rights import Rights, holder_of
 from ratelimit.settings import ApiSettings, ConfigSettings, Settings
@@ -126,7 +128,13 @@ class Service:
             StoreWatch(
                 self.store, self.health, self.outage, follows=self.settings.redis.health_check_active_connection
             ),
-            RulesWatch(self.rules, self.source, self.health, self.settings),
+            RulesWatch(
+                self.rules,
+                self.source,
+                make_overlay(self.settings.config, self.rules),
+                self.health,
+                self.settings.health,
+            ),
             *self._callers(),
             self.grpc,
             *after,
@@ -178,7 +186,7 @@ class Service:
         return OwnApis(
             desk,
             self.settings.api,
-            own_entries(self.settings.limiter),
+            self.settings.limiter,
             self.spenders,
             shower(self.settings.log),
         )
@@ -195,7 +203,9 @@ class Service:
 
     def _callers(self) -> list[Part]:
         api = self.settings.api
-        return [CallersWatch(api, self.rights, self.registry)] if api.callers_path else []
+        if not api.callers_path:
+            return []
+        return [CallersWatch(api, self.rights, self.registry, sees_names=sees_names(self.settings))]
 
     def _traced(self, handler: PromptHandler) -> PromptHandler:
         if not self.settings.tracing.tracing_enabled:
@@ -212,8 +222,10 @@ class Service:
             rlqs.SERVICE: rlqs_pb2.DESCRIPTOR.services_by_name["RateLimitQuotaService"],
             **self.apis.described(),
         }
+        grpc = self.settings.grpc
         return make_transport(
-            self.settings.grpc,
+            # The front does not tell whose certificate a connection has.
+            grpc.model_copy(update={"transport": "grpcio"}) if sees_names(self.settings) else grpc,
             [
                 Method(PATH, self.should_rate_limit, keeps_trace=self.settings.tracing.tracing_enabled),
                 *self.apis.methods(),
@@ -228,66 +240,6 @@ class Service:
             ],
             grace_seconds=self.settings.lifecycle.drain_grace,
         )
-
-
-class StoreWatch:
-    """The store as a part, and as the component `redis` of health."""
-
-    def __init__(self, store: Store, health: Health, outage: Outage | None, *, follows: bool) -> None:
-        self._store = store
-        self._outage = outage
-        self._health = health
-        self._follows = follows
-        self._watching: asyncio.Task[None] | None = None
-        health.down("redis")
-
-    async def start(self) -> None:
-        """Reach the store; the port opens only afterwards, as the reference's."""
-        await self._store.start()
-        self._health.up("redis")
-        if self._follows:
-            self._watching = asyncio.create_task(self._watch())
-
-    async def stop(self) -> None:
-        """Let go of it."""
-        if self._watching is not None:
-            self._watching.cancel()
-        if self._outage is not None:
-            await self._outage.stop()
-        await self._store.stop()
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(0.25)
-            (self._health.up if self._store.is_healthy else self._health.down)("redis")
-
-
-class RulesWatch:
-    """The source of rules as a part, and as the component `config` of health where it is asked for."""
-
-    def __init__(self, rules: Rules, source: RuleSource, health: Health, settings: Settings) -> None:
-        self._rules = rules
-        self._source = source
-        self._overlay = make_overlay(settings.config, rules)
-        self._health = health
-        if settings.health.healthy_with_at_least_one_config_loaded:
-            health.down("config")
-            rules.subscribe(self._tell)
-
-    async def start(self) -> None:
-        """Load the first rules; a bad set is told and waited out, as the reference does."""
-        if self._overlay is not None:
-            await self._overlay.start()
-        await self._source.start()
-
-    async def stop(self) -> None:
-        """Watch no more."""
-        await self._source.stop()
-        if self._overlay is not None:
-            await self._overlay.stop()
-
-    def _tell(self) -> None:
-        (self._health.up if self._rules.has_domains else self._health.down)("config")
 
 
 def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
@@ -344,6 +296,24 @@ def make_source(settings: Settings, rules: Rules) -> RuleSource:
     if settings.config.config_type == "FILE":
         return FileSource(settings.config, rules.apply, shower(settings.log))
     return XdsSource(settings.config, rules.apply)
+
+
+def sees_names(settings: Settings) -> bool:
+    """Return whether rights may go by names in certificates: they are proved, and some rule asks for one.
+
+    Raises:
+        SettingsError: the transport that TRANSPORT names does not know them.
+    """
+    grpc, path = settings.grpc, settings.api.callers_path
+    if not (path and grpc.grpc_server_use_tls and (grpc.grpc_client_tls_cacert or grpc.grpc_server_tls_ca_cert)):
+        return False
+    try:
+        is_asked = any(rule.san for rule in load_callers(Path(path)))
+    except ConfigError:
+        return False  # starting ends with all that is wrong with it
+    if is_asked and grpc.transport == "front":
+        raise SettingsError("TRANSPORT: the front does not know names in certificates, which API_CALLERS_PATH asks for")
+    return is_asked
 
 
 def make_spenders(settings: ApiSettings) -> Spenders | None:

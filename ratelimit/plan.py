@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import floor
 
 from ratelimit.accounting import near_mark
@@ -107,6 +108,13 @@ class Plan:
         ]
         return replace(self, steps=tuple(steps), _adds_up=None)
 
+    def with_amount(self, hits: int, kinds: Sequence[tuple[str, int]]) -> Plan:
+        """Return the plan of a request all of whose descriptors spend this."""
+        steps = [
+            step if step.rule is None else replace(step, hits=_total(step.rule, hits, "", kinds)) for step in self.steps
+        ]
+        return replace(self, steps=tuple(steps))
+
 
 class Planner:
     """Finds the rule of each descriptor and names its counter."""
@@ -176,9 +184,9 @@ class Planner:
 
     def _counting(self, rule: Rule, stem: str, stats_key: str, descriptor: Descriptor) -> Step:
         near = near_mark(rule.limit.amount, self._near_ratio) if rule.limit else 0
-        hits = None if descriptor.hits is None else _weighed(rule, descriptor.hits, descriptor.kind)
-        if descriptor.kinds:
-            hits = min(COUNT_MAX, (hits or 0) + sum(_weighed(rule, count, kind) for kind, count in descriptor.kinds))
+        hits = descriptor.hits
+        if hits is not None or descriptor.kinds:
+            hits = _total(rule, hits or 0, descriptor.kind, descriptor.kinds)
         return Step(
             rule,
             stem,
@@ -233,6 +241,8 @@ def _lease(limit: Limit, modes: Modes) -> tuple[int, int]:
     return (0, 0) if lease is None else (lease.ttl_ms, max(1, floor(lease.max_fraction * limit.capacity)))
 
 
+# Bounded: overrides make terms without end.
+@lru_cache(maxsize=4096)
 def holding(known: Terms) -> Terms:
     """Return the terms for a caller that says what it wants: any counter holds, and remembers ids as long as holds.
 
@@ -283,6 +293,11 @@ def _keeps(step: Step) -> bool:
 def _weighed(rule: Rule, hits: int, kind: str) -> int:
     hits = min(hits, COUNT_MAX)
     return rule.modes.cost(hits, kind) if rule.modes.weights else hits
+
+
+def _total(rule: Rule, hits: int, kind: str, kinds: Sequence[tuple[str, int]]) -> int:
+    total = _weighed(rule, hits, kind)
+    return min(COUNT_MAX, total + sum(_weighed(rule, count, each) for each, count in kinds)) if kinds else total
 
 
 def without_replaced(steps: Sequence[Step]) -> tuple[Step, ...]:

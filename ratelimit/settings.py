@@ -148,7 +148,7 @@ class LimiterSettings(Group):
     descriptors_max: int = 1_000
     """Descriptors in one request; above it INVALID_ARGUMENT."""
     plans_max: int = 65_536
-    """Requests whose meaning is remembered (by their bytes)."""
+    """Requests whose meaning is remembered (by their bytes); those of LimiterService by themselves."""
     plans_bytes_max: int = 64 * 1024 * 1024
     """Memory for those, roughly."""
 

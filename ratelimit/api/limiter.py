@@ -4,14 +4,16 @@
                                       ├──▶ Task (ask, how to write) ──▶ Desk.decide ──▶ written
     Exchange ── calls of a message ───┘
 
-Each verb is a function from its request to a `Task`; everything else is the same for all of them.
+Each verb is a function from its request to a `Task`; everything else is the same for all of them. What descriptors mean under
+the rules in force is remembered, as for Envoy's calls: an amount changes none of it.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
 
 import grpc
 from google.protobuf.message import Message
@@ -21,11 +23,13 @@ from ratelimit.api.desk import Begin, Desk, Task
 from ratelimit.api.limiter_messages import (
     granted,
     hold_times_ms,
+    read_amount,
     read_descriptors,
     read_id,
     read_milliseconds,
     write_verdict,
 )
+from ratelimit.api.plans import MESSAGE_BYTES_MAX
 from ratelimit.api.tickets import admitted_at, read_ticket, write_ticket
 from ratelimit.draw import Op
 from ratelimit.drawing import Wish
@@ -43,8 +47,11 @@ SERVICE = "weir.ratelimit.v1.LimiterService"
 class LimiterApi:
     """The methods of the service."""
 
-    def __init__(self, desk: Desk, *, exchange_calls_max: int) -> None:
+    def __init__(self, desk: Desk, *, exchange_calls_max: int, plans_max: int) -> None:
         self._desk = desk
+        # Callers repeat themselves in all but the amount. By what was asked under which rules, and no caller fills it with
+        # a few large ones.
+        self._planned = lru_cache(maxsize=plans_max)(self._plan_anew)
         self._exchange_calls_max = exchange_calls_max
         self._verbs: Mapping[str, tuple[type[Message], Begin]] = {
             "Check": (wire.CheckRequest, self._check),
@@ -152,11 +159,25 @@ class LimiterApi:
     ) -> Plan:
         self._desk.allow(caller, role, request.domain)
         amount = request.amount if request.HasField("amount") else None
-        return self._desk.plan(request.domain, read_descriptors(request.descriptors, amount, default=default))
+        return self._plan_of(request.domain, request.descriptors, amount, default)
+
+    def _plan_of(
+        self, domain: str, descriptors: Sequence[wire.Descriptor], amount: wire.Amount | None, default: int
+    ) -> Plan:
+        known = tuple([descriptor.SerializeToString() for descriptor in descriptors])
+        if sum(map(len, known)) > MESSAGE_BYTES_MAX or any(each.HasField("amount") for each in descriptors):
+            return self._desk.plan(domain, read_descriptors(descriptors, amount, default=default))
+        plan = self._planned(self._desk.rules.generation, domain, known)
+        hits, kinds = (default, ()) if amount is None else read_amount(amount)
+        return plan.with_amount(hits, kinds)
+
+    def _plan_anew(self, _generation: int, domain: str, descriptors: Sequence[bytes]) -> Plan:
+        wanted = [wire.Descriptor.FromString(each) for each in descriptors]
+        return self._desk.plan(domain, read_descriptors(wanted, None, default=0))
 
     def _ask_for(self, ticket: wire.Ticket, op: Op, deadline: float) -> Ask:
         amount = ticket.amount if ticket.HasField("amount") else None
-        plan = self._desk.plan(ticket.domain, read_descriptors(ticket.descriptors, amount, default=0))
+        plan = self._plan_of(ticket.domain, ticket.descriptors, amount, 0)
         wish = Wish(op, admitted_at=admitted_at(ticket, self._desk.clock.wall()))
         return Ask(plan, 1, deadline, read_id(ticket.request_id), wish)
 

@@ -37,11 +37,19 @@ def _descriptor(descriptor: wire.Descriptor, amount: wire.Amount | None, default
     own = descriptor.amount if descriptor.HasField("amount") else amount
     if own is None:
         return Descriptor(entries, default)
-    if len(own.kinds) > KINDS_MAX:
-        raise Refused.field("amount.kinds", f"{len(own.kinds)} of them, at most {KINDS_MAX} are taken")
-    return Descriptor(
-        entries, min(own.hits, HITS_MAX), kinds=tuple((kind, own.kinds[kind]) for kind in sorted(own.kinds))
-    )
+    hits, kinds = read_amount(own)
+    return Descriptor(entries, hits, kinds=kinds)
+
+
+def read_amount(amount: wire.Amount) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Return hits of no kind, and those of each.
+
+    Raises:
+        Refused: it has too many kinds.
+    """
+    if len(amount.kinds) > KINDS_MAX:
+        raise Refused.field("amount.kinds", f"{len(amount.kinds)} of them, at most {KINDS_MAX} are taken")
+    return min(amount.hits, HITS_MAX), tuple((kind, amount.kinds[kind]) for kind in sorted(amount.kinds))
 
 
 def read_id(request_id: str) -> str:

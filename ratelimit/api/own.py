@@ -12,11 +12,11 @@ from protos.ratelimit.v1 import admin_pb2, limiter_pb2
 from ratelimit.api import admin, kuadrant, limiter
 from ratelimit.api.admin import AdminApi
 from ratelimit.api.desk import Desk
+from ratelimit.api.envoy_rls import own_entries
 from ratelimit.api.kuadrant import KuadrantApi
 from ratelimit.api.limiter import LimiterApi
-from ratelimit.api.rls_messages import OwnEntries
 from ratelimit.rules import Show
-from ratelimit.settings import ApiSettings
+from ratelimit.settings import ApiSettings, LimiterSettings
 from ratelimit.spenders import Spenders
 from serving.calls import Method
 
@@ -25,11 +25,18 @@ class OwnApis:
     """What is served, and how it is described."""
 
     def __init__(
-        self, desk: Desk, settings: ApiSettings, own_entries: OwnEntries, spenders: Spenders | None, show: Show
+        self,
+        desk: Desk,
+        settings: ApiSettings,
+        limiter_settings: LimiterSettings,
+        spenders: Spenders | None,
+        show: Show,
     ) -> None:
         self.admin = AdminApi(desk, spenders, show)
-        self._kuadrant = KuadrantApi(desk, own_entries)
-        self._limiter = LimiterApi(desk, exchange_calls_max=settings.exchange_calls_max)
+        self._kuadrant = KuadrantApi(desk, own_entries(limiter_settings))
+        self._limiter = LimiterApi(
+            desk, exchange_calls_max=settings.exchange_calls_max, plans_max=limiter_settings.plans_max
+        )
 
     def methods(self) -> Sequence[Method]:
         """Return the methods that are answered in batches."""

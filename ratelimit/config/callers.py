@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,8 +18,8 @@ from pydantic import ValidationError
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.rights import CallerRule, Rights
 from ratelimit.settings import ApiSettings
+from serving.following import Following
 from serving.metrics import Registry
-from serving.watch import Watch
 from serving.yaml_models import UNKNOWN_KEY, PlainYaml
 from serving.yaml_nodes import Bounds, DocumentError, compose
 
@@ -75,57 +76,44 @@ def load(path: Path) -> tuple[CallerRule, ...]:
 class CallersWatch:
     """Keeps rights to what the file says, as a part of the service."""
 
-    def __init__(self, settings: ApiSettings, rights: Rights, registry: Registry) -> None:
+    def __init__(self, settings: ApiSettings, rights: Rights, registry: Registry, *, sees_names: bool) -> None:
         self._path = Path(settings.callers_path)
         self._rights = rights
         self._refused = registry.counter("weir.callers.refused")
-        self._watch = Watch(settings.callers_poll_interval, is_told=True)
-        self._seen: tuple[object, ...] = ()
-        self._task: asyncio.Task[None] | None = None
+        self._sees_names = sees_names
+        self._following = Following(
+            self._path, self._changed, poll_seconds=settings.callers_poll_interval, is_told=True
+        )
 
     async def start(self) -> None:
-        """Load the file, and watch it.
+        """Load the file, and follow it.
 
         Raises:
             OSError: the file has problems: a service that quietly serves nobody is found late.
         """
-        self._seen = await asyncio.to_thread(self._fingerprint)
         try:
-            self._rights.replace(await asyncio.to_thread(load, self._path))
+            await asyncio.to_thread(load, self._path)
         except ConfigError as error:
             raise OSError(f"API_CALLERS_PATH: {error}") from None
-        self._task = asyncio.create_task(self._run())
+        await self._following.start()
 
     async def stop(self) -> None:
-        """Watch no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._watch.stop()
+        """Follow it no more."""
+        await self._following.stop()
 
-    async def _run(self) -> None:
-        while True:
-            await self._watch.follow({self._path.parent})
-            await self._watch.wait()
-            now = await asyncio.to_thread(self._fingerprint)
-            if now != self._seen:
-                self._seen = now
-                await self._load()
-
-    async def _load(self) -> None:
+    async def _changed(self) -> None:
         try:
             callers = await asyncio.to_thread(load, self._path)
         except ConfigError as error:
             self._refused.add()
             log.error("the file of callers is refused, the old rights stay in force:\n%s", error)  # noqa: TRY400 - the words are all there is
             return
+        self._accept(callers)
+
+    def _accept(self, callers: Sequence[CallerRule]) -> None:
         self._rights.replace(callers)
         log.info("callers loaded: %d", len(callers))
-
-    def _fingerprint(self) -> tuple[object, ...]:
-        try:
-            status = self._path.stat()
-        except OSError as error:
-            return (error.strerror,)
-        # Links are followed: a mounted Secret changes by where they lead. The change time moves with everything.
-        return (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
+        if not self._sees_names and any(rule.san for rule in callers):
+            log.warning(
+                "API_CALLERS_PATH: rules by `san` let nobody pass: certificates are not asked for, or were not at start"
+            )

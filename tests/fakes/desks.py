@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from ratelimit.accounting import StatsTable
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
-from ratelimit.api.envoy_rls import own_entries
 from ratelimit.api.own import OwnApis
 from ratelimit.config.grammar import read
 from ratelimit.limiter import Limiter
@@ -66,16 +65,20 @@ class Apis:
             registry=self.registry,
             descriptors_max=100,
         )
-        self.own = OwnApis(self.desk, ApiSettings(), own_entries(LimiterSettings()), self.spenders, plainly)
+        self.own = OwnApis(self.desk, ApiSettings(), LimiterSettings(), self.spenders, plainly)
         self.methods = {method.label or method.path.rpartition("/")[2]: method for method in self.own.methods()}
         self._text = rules
 
     async def start(self) -> Apis:
         """Load the rules."""
-        spec, problems = read("rules.yaml", self._text.encode(), Bounds(10_000, 50))
+        await self.load(self._text)
+        return self
+
+    async def load(self, text: str) -> None:
+        """Have these rules in force."""
+        spec, problems = read("rules.yaml", text.encode(), Bounds(10_000, 50))
         assert spec is not None, problems
         assert await self.rules.apply([spec]) is None
-        return self
 
     async def replies(self, name: str, *requests: Message, caller: Caller = SOMEBODY) -> Sequence[Reply]:
         """Return what the wire would give."""

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from docs.generate import HERE, fill
+from ratelimit.config.callers import read as read_callers
 from semcache.config.files import load
 from semcache.settings import NamespaceSettings
 from tests.house.sources import ROOT
@@ -46,6 +47,12 @@ def test_the_book_shows_the_rules_of_the_recipe(shown: str, recipe: str) -> None
     part = yaml.safe_load(shown if "descriptors:" in shown.split("- key", maxsplit=1)[0] else f"descriptors:\n{shown}")
 
     assert {**whole, **part} == whole
+
+
+def test_the_callers_that_are_shown_can_be_loaded() -> None:
+    (shown,) = blocks("limiter.md")
+
+    assert len(read_callers("limiter.md", shown.encode())) == 2
 
 
 def test_the_namespaces_that_are_shown_can_be_loaded(tmp_path: Path) -> None:

@@ -265,6 +265,21 @@ async def test_kinds_weigh_as_the_rule_says(apis: Apis, kinds: dict[str, int], s
     assert (await stands(apis, "priced"))[0][0] == spent
 
 
+async def test_what_is_asked_again_is_answered_by_the_rules_in_force(apis: Apis) -> None:
+    before = await check(apis, "plain", hits=1000)
+    await apis.load(RULES.replace("requests_per_unit: 1000}", "requests_per_unit: 999}"))
+    after = await check(apis, "plain", hits=1000)
+
+    assert (before.code, after.code) == (wire.CODE_OK, wire.CODE_OVER_LIMIT)
+
+
+async def test_what_is_too_long_to_be_remembered_is_answered_alike(apis: Apis) -> None:
+    long = wire.Descriptor(entries=[wire.Entry(key="plain", value="x" * 3000)])
+    first, second = await charge(apis, long, hits=600), await charge(apis, long, hits=600)
+
+    assert (first.code, second.code) == (wire.CODE_OK, wire.CODE_OVER_LIMIT)
+
+
 async def test_a_refund_stops_at_zero(apis: Apis) -> None:
     await charge(apis, "plain", hits=100)
     request = wire.RefundRequest(**common("plain", hits=150))

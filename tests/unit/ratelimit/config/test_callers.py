@@ -84,7 +84,9 @@ async def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(tmp_path: 
     path = tmp_path / "callers.yaml"
     path.write_text(GOOD)
     rights, registry = Rights(), Registry()
-    watch = CallersWatch(ApiSettings(callers_path=str(path), callers_poll_interval=0.05), rights, registry)
+    watch = CallersWatch(
+        ApiSettings(callers_path=str(path), callers_poll_interval=0.05), rights, registry, sees_names=True
+    )
     refused = registry.counter("weir.callers.refused")
     await watch.start()
     try:
@@ -101,7 +103,17 @@ async def test_a_changed_file_comes_into_force_and_a_bad_one_does_not(tmp_path: 
 
 
 async def test_a_service_does_not_start_with_a_bad_file(tmp_path: Path) -> None:
-    watch = CallersWatch(ApiSettings(callers_path=str(tmp_path / "none.yaml")), Rights(), Registry())
+    watch = CallersWatch(ApiSettings(callers_path=str(tmp_path / "none.yaml")), Rights(), Registry(), sees_names=False)
 
     with pytest.raises(OSError, match="API_CALLERS_PATH"):
         await watch.start()
+
+
+async def test_rules_that_can_let_nobody_pass_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "callers.yaml"
+    path.write_text(GOOD)
+    watch = CallersWatch(ApiSettings(callers_path=str(path)), Rights(), Registry(), sees_names=False)
+    await watch.start()
+    await watch.stop()
+
+    assert "rules by `san` let nobody pass" in caplog.text
