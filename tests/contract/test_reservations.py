@@ -10,12 +10,13 @@ import pytest
 from protos.ratelimit.v1 import limiter_pb2 as wire
 from serving.calls import StatusCode
 from tests.contract.harness import CLUSTER, MEMORY, SINGLE, Harness, Kind
+from tests.contract.redis_stores import opened, settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.desks import Apis
+from tests.fakes.redis_servers import running
 
 RULES = """
 domain: llm
-hash_tag: [tenant]
 descriptors:
   - key: plain
     rate_limit: {unit: hour, requests_per_unit: 10000}
@@ -31,6 +32,7 @@ descriptors:
       - key: model
         rate_limit: {amount: 5000, window: 1h, algorithm: sliding_window}
 """
+TAGGED = f"hash_tag: [tenant]{RULES}"
 RULES_KEYS = ("plain", "fixed", "sliding", "bucket")
 
 on_scripts = pytest.mark.parametrize(
@@ -47,8 +49,8 @@ class Callers:
         self.value = uuid.uuid4().hex
         self.harness = harness
 
-    async def replica(self) -> Apis:
-        return await Apis(RULES, store=self.harness.store, clock=self.clock).start()
+    async def replica(self, rules: str = RULES) -> Apis:
+        return await Apis(rules, store=self.harness.store, clock=self.clock).start()
 
     def descriptor(self, *keys: str) -> wire.Descriptor:
         return wire.Descriptor(entries=[wire.Entry(key=key, value=self.value) for key in keys])
@@ -116,7 +118,7 @@ async def test_a_replica_that_was_started_since_settles_once(callers: Callers, k
 
 @on_scripts
 async def test_descriptors_of_one_slot_are_all_or_nothing(callers: Callers) -> None:
-    apis = await callers.replica()
+    apis = await callers.replica(TAGGED)
     both = callers.descriptor("tenant"), callers.descriptor("tenant", "model")
     answers = await asyncio.gather(*(callers.reserve(apis, 1_000, *both) for _ in range(20)))
 
@@ -146,3 +148,17 @@ async def test_what_a_plain_rule_spends_by_reservations_envoys_calls_see(callers
     found = await callers.harness.read(f"llm_plain_{callers.value}_{window}")
     assert found is not None
     assert found[0] == 700
+
+
+async def test_while_redis_is_away_nothing_is_counted_and_it_is_said() -> None:
+    with running() as server:
+        async with opened(settings(server.path, socket_type="unix", timeout=1.0)) as store:
+            apis = await Apis(RULES, store=store, clock=FakeClock()).start()
+            server.stop()
+            wanted = wire.Descriptor(entries=[wire.Entry(key="plain", value="a")])
+            request = wire.ChargeRequest(domain="llm", descriptors=[wanted], request_id="x")
+            # The first may have been under way when the server went.
+            await apis.replies("Charge", request)
+            failure = await apis.failure("Charge", request)
+
+    assert failure.status == StatusCode.UNAVAILABLE
