@@ -1,231 +1,179 @@
-"""Reservations against a model that anybody can check by eye: spent and held as plain numbers, holds by their id.
+"""Reservations against a model that is too simple to be wrong: sums by window, and a list of holds.
 
-What is promised: no admission leaves spent + held above the limit; every hold ends once, settled, released or
-expired; what is spent is what was charged, in the window that admitted it; whatever restarts, lowers its limit or
-comes late.
+No admission leaves spent + held above the limit, every hold ends once, and a settlement counts once, whatever happens in
+between: windows end, holds expire, limits change, replicas are replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import floor
 
-import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from pydantic import SecretStr
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from ratelimit.draw import MEMORY_LIVES, Algorithm, Draw, Op, Standing, Terms
-from ratelimit.errors import StoreError
-from ratelimit.store import Admission, Store
-from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import RedisStore
-from serving.clock import SystemClock
-from serving.metrics import Registry
-from serving.settings import RedisSettings
-from tests.fakes.redis_servers import RedisServer, running
+from protos.ratelimit.v1 import limiter_pb2 as wire
+from tests.fakes.clock import FakeClock
+from tests.fakes.desks import Apis
 
-WINDOW_SECONDS = 60
-TTL_SECONDS = 25
-TERMS = Terms(Algorithm.FIXED_WINDOW, 100, 0, 100, hold_ms=TTL_SECONDS * 1000, hold_max=80)
+WINDOWS = {"plain": 60, "own": 300}
+HOLD_SECONDS = {"plain": 120, "own": 30}
+SHARES = {"plain": 1.0, "own": 0.5}
+# Settlements are remembered ten times as long as the shorter hold lives.
+AGE_MAX_SECONDS = 250
 
-ids = st.sampled_from(["a", "b", "c", "d", "e"])
-hits = st.integers(1, 120)
+keys = st.sampled_from(sorted(WINDOWS))
+amounts = st.integers(1, 70)
 
 
-@dataclass(frozen=True)
+def rules(limits: dict[str, int]) -> str:
+    return f"""
+domain: llm
+descriptors:
+  - key: plain
+    rate_limit: {{unit: minute, requests_per_unit: {limits["plain"]}}}
+  - key: own
+    rate_limit: {{amount: {limits["own"]}, window: 5m, reserve: {{ttl: 30s, max_fraction: 0.5}}}}
+"""
+
+
+@dataclass
 class Held:
-    amount: int
+    """A reservation as the model knows it."""
+
+    key: str
+    id: str
     window: int
-    until: int
+    amount: int
+    actual: int
+    born: float
+    is_live: bool = True
+    is_settled: bool = False
 
 
-class Model:
-    """What the contract says, in the plainest words."""
+class Reservations(RuleBasedStateMachine):
+    """Replicas over one memory, and the model."""
 
-    def __init__(self) -> None:
-        self.spent: Counter[int] = Counter()
-        self.holds: dict[str, Held] = {}
-        self.known: dict[str, int] = {}
+    reservations = Bundle("reservations")
 
-    def held(self, window: int) -> int:
-        return sum(hold.amount for hold in self.holds.values() if hold.window == window)
-
-    def turn(self, now: int) -> None:
-        """Let end what is due; a hold that ends is remembered ten lives longer."""
-        for name in [name for name, hold in self.holds.items() if hold.until <= now]:
-            self.known[name] = self.holds.pop(name).until + MEMORY_LIVES * TTL_SECONDS
-        for name in [name for name, until in self.known.items() if until <= now]:
-            del self.known[name]
-
-    def end(self, name: str, now: int) -> Held | None:
-        hold = self.holds.pop(name, None)
-        if hold is not None:
-            self.known[name] = now + MEMORY_LIVES * TTL_SECONDS
-        return hold
-
-
-Open = Callable[[], Store]
-
-
-class Machine(RuleBasedStateMachine):
-    """Does everything to both, and compares."""
-
-    def __init__(self, runner: asyncio.Runner, open_store: Open, *, survives: bool) -> None:
-        super().__init__()
-        self.runner = runner
-        self.open_store = open_store
-        self.survives = survives
-        self.store = open_store()
-        runner.run(self.store.start())
-        self.model = Model()
-        self.stem = f"{{{uuid.uuid4().hex}}}k"
-        self.now = 1_700_007_200
-        self.terms = TERMS
+    @initialize()
+    def begin(self) -> None:
+        self.runner = asyncio.Runner()
+        self.clock = FakeClock()
+        self.limits = {"plain": 100, "own": 100}
+        self.spent: dict[tuple[str, int], int] = {}
+        self.holds: list[Held] = []
+        self.apis = Apis(rules(self.limits), clock=self.clock)
+        self.runner.run(self.apis.start())
 
     def teardown(self) -> None:
-        self.runner.run(self.store.stop())
+        if hasattr(self, "runner"):
+            self.runner.close()
 
-    @property
-    def window(self) -> int:
-        return self.now // WINDOW_SECONDS * WINDOW_SECONDS
+    def window(self, key: str) -> tuple[str, int]:
+        return key, int(self.clock.wall()) // WINDOWS[key]
 
-    def ask(self, op: Op, hits: int, name: str = "") -> Standing:
-        draw = Draw(self.stem, op, hits, self.terms, id=name, start=self.window, end=self.window + WINDOW_SECONDS)
-        asked = self.store.admit((), [Admission([draw], math.inf, is_kept=True)], float(self.now))
-        _, [outcome] = self.runner.run(asked)
-        assert not isinstance(outcome, StoreError)
-        self.model.turn(self.now)
-        return outcome[0]
+    def expire(self) -> None:
+        for hold in self.holds:
+            hold.is_live = hold.is_live and self.clock.wall() < hold.born + HOLD_SECONDS[hold.key]
 
-    def agree(self, standing: Standing) -> None:
-        assert (standing.after, standing.held) == (self.model.spent[self.window], self.model.held(self.window))
+    def stands(self, key: str) -> tuple[int, int]:
+        self.expire()
+        held = sum(hold.amount for hold in self.holds if hold.is_live and (hold.key, hold.window) == self.window(key))
+        return self.spent.get(self.window(key), 0), held
 
-    def admitted(self, standing: Standing) -> None:
-        assert standing.after + standing.held <= self.terms.capacity
+    def add(self, window: tuple[str, int], hits: int) -> None:
+        self.spent[window] = max(0, self.spent.get(window, 0) + hits)
 
-    @rule(name=ids, estimate=hits)
-    def reserve(self, name: str, estimate: int) -> None:
-        standing = self.ask(Op.RESERVE, estimate, name)
+    def fits(self, key: str, hits: int) -> bool:
+        return sum(self.stands(key)) + hits <= self.limits[key]
 
-        amount = min(estimate, self.terms.hold_max)
-        if name in self.model.holds:
-            assert not standing.is_over
-        else:
-            used = self.model.spent[self.window] + self.model.held(self.window)
-            assert standing.is_over is (used + amount > self.terms.capacity)
-            if not standing.is_over:
-                self.model.known.pop(name, None)
-                self.model.holds[name] = Held(amount, self.window, self.now + TTL_SECONDS)
-                self.admitted(standing)
-        self.agree(standing)
+    def common(self, key: str, hits: int) -> dict[str, object]:
+        wanted = wire.Descriptor(entries=[wire.Entry(key=key, value="a")])
+        return {"domain": "llm", "descriptors": [wanted], "amount": wire.Amount(hits=hits)}
 
-    @rule(name=ids, actual=hits)
-    def settle(self, name: str, actual: int) -> None:
-        standing = self.ask(Op.SETTLE, actual, name)
+    @rule(target=reservations, key=keys, hits=amounts, actual=amounts)
+    def reserve(self, key: str, hits: int, actual: int) -> object:
+        granted = min(hits, max(1, floor(SHARES[key] * self.limits[key])))
+        is_expected = self.fits(key, granted)
+        request = wire.ReserveRequest(**self.common(key, hits))
+        response = self.runner.run(self.apis.ask("Reserve", request, wire.ReserveResponse))
 
-        hold = self.model.end(name, self.now)
-        self.model.spent[hold.window if hold else self.window] += actual
-        self.agree(standing)
+        assert (response.verdict.code == wire.CODE_OK) == is_expected
+        if not is_expected:
+            return multiple()
+        assert response.granted == granted
+        hold = Held(key, response.reservation_id, self.window(key)[1], granted, actual, self.clock.wall())
+        self.holds.append(hold)
+        assert sum(self.stands(key)) <= self.limits[key]
+        return hold
 
-    @rule(name=ids)
-    def release(self, name: str) -> None:
-        standing = self.ask(Op.RELEASE, 0, name)
+    @rule(hold=reservations)
+    def settle(self, hold: Held) -> None:
+        if self.clock.wall() - hold.born > AGE_MAX_SECONDS:
+            return
+        self.expire()
+        request = wire.SettleRequest(reservation_id=hold.id, amount=wire.Amount(hits=hold.actual))
+        response = self.runner.run(self.apis.ask("Settle", request, wire.SettleResponse))
 
-        self.model.end(name, self.now)
-        self.agree(standing)
+        assert response.held == hold.is_live
+        if not hold.is_settled:
+            self.add((hold.key, hold.window), hold.actual)
+        hold.is_live, hold.is_settled = False, True
 
-    @rule(name=ids, tokens=hits)
-    def call_as_an_unmodified_envoy(self, name: str, tokens: int) -> None:
-        self.model.turn(self.now)
-        is_known = name in self.model.holds or name in self.model.known
-        (self.settle_auto if is_known else self.reserve_auto)(name, tokens)
+    @rule(hold=reservations)
+    def release(self, hold: Held) -> None:
+        if self.clock.wall() - hold.born > AGE_MAX_SECONDS:
+            return
+        self.expire()
+        request = wire.ReleaseRequest(reservation_id=hold.id)
+        response = self.runner.run(self.apis.ask("Release", request, wire.ReleaseResponse))
 
-    def settle_auto(self, name: str, tokens: int) -> None:
-        standing = self.ask(Op.AUTO, tokens, name)
-        hold = self.model.end(name, self.now)
-        self.model.spent[hold.window if hold else self.window] += tokens
-        self.agree(standing)
+        assert response.held == hold.is_live
+        hold.is_live = False
 
-    def reserve_auto(self, name: str, tokens: int) -> None:
-        standing = self.ask(Op.AUTO, tokens, name)
-        if not standing.is_over:
-            self.model.holds[name] = Held(min(tokens, self.terms.hold_max), self.window, self.now + TTL_SECONDS)
-            self.admitted(standing)
-        self.agree(standing)
+    @rule(key=keys, hits=amounts, force=st.booleans())
+    def charge(self, key: str, hits: int, *, force: bool) -> None:
+        is_done = force or self.fits(key, hits)
+        request = wire.ChargeRequest(**self.common(key, hits), force=force)
+        response = self.runner.run(self.apis.ask("Charge", request, wire.ChargeResponse))
 
-    @rule(tokens=hits)
-    def charge(self, tokens: int) -> None:
-        standing = self.ask(Op.CHARGE, tokens)
+        assert force or (response.verdict.code == wire.CODE_OK) == is_done
+        if is_done:
+            self.add(self.window(key), hits)
 
-        used = self.model.spent[self.window] + self.model.held(self.window)
-        assert standing.is_over is (used + tokens > self.terms.capacity)
-        if not standing.is_over:
-            self.model.spent[self.window] += tokens
-            self.admitted(standing)
-        self.agree(standing)
+    @rule(key=keys, hits=amounts)
+    def refund(self, key: str, hits: int) -> None:
+        self.runner.run(self.apis.ask("Refund", wire.RefundRequest(**self.common(key, hits)), wire.RefundResponse))
+        self.add(self.window(key), -hits)
 
-    @rule(tokens=hits)
-    def refund(self, tokens: int) -> None:
-        standing = self.ask(Op.REFUND, tokens)
+    @rule(seconds=st.sampled_from([1, 7, 31, 61, 121, 301]))
+    def turn_the_clock(self, seconds: int) -> None:
+        self.clock.advance(seconds)
 
-        self.model.spent[self.window] -= min(tokens, self.model.spent[self.window])
-        self.agree(standing)
+    @rule(key=keys, limit=st.integers(1, 150))
+    def change_a_limit(self, key: str, limit: int) -> None:
+        self.limits[key] = limit
+        self.runner.run(self.apis.load(rules(self.limits)))
 
-    @rule(seconds=st.sampled_from([1, 7, TTL_SECONDS - 1, TTL_SECONDS, WINDOW_SECONDS, MEMORY_LIVES * TTL_SECONDS]))
-    def pass_time(self, seconds: int) -> None:
-        self.now += seconds
-        self.model.turn(self.now)
-
-    @rule(limit=st.sampled_from([100, 60, 20]))
-    def change_the_limit(self, limit: int) -> None:
-        self.terms = replace(TERMS, limit=limit, capacity=limit, hold_max=min(TERMS.hold_max, limit))
-
-    @precondition(lambda self: self.survives)
     @rule()
-    def restart_the_replica(self) -> None:
-        self.runner.run(self.store.stop())
-        self.store = self.open_store()
-        self.runner.run(self.store.start())
+    def replace_the_replica(self) -> None:
+        self.apis = Apis(rules(self.limits), store=self.apis.store, clock=self.clock)
+        self.runner.run(self.apis.start())
+
+    @invariant()
+    def counters_are_as_the_model_says(self) -> None:
+        if not hasattr(self, "apis"):
+            return
+        for key in WINDOWS:
+            request = wire.CheckRequest(**self.common(key, 0))
+            response = self.runner.run(self.apis.ask("Check", request, wire.CheckResponse))
+            (counter,) = response.verdict.statuses[0].counters
+
+            assert (counter.spent, counter.held) == self.stands(key)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with running() as one:
-        yield one
-
-
-def check(open_store: Open, examples: int, *, survives: bool) -> None:
-    with asyncio.Runner() as runner:
-        run_state_machine_as_test(
-            lambda: Machine(runner, open_store, survives=survives),
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=40,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-
-
-def test_reservations_in_memory_are_those_of_the_model() -> None:
-    check(lambda: MemoryStore(1_000), 100, survives=False)
-
-
-def test_reservations_in_redis_are_those_of_the_model(server: RedisServer) -> None:
-    redis = RedisSettings(url=SecretStr(str(server.path)))
-
-    check(lambda: RedisStore(redis, None, Registry(), SystemClock(), is_timed_by_caller=True), 30, survives=True)
-
-
-@pytest.mark.soak
-def test_reservations_are_those_of_the_model_for_a_long_time(server: RedisServer) -> None:
-    redis = RedisSettings(url=SecretStr(str(server.path)))
-
-    check(lambda: MemoryStore(1_000), 5_000, survives=False)
-    check(lambda: RedisStore(redis, None, Registry(), SystemClock(), is_timed_by_caller=True), 1_000, survives=True)
+TestReservations = Reservations.TestCase
+TestReservations.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
