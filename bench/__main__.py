@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import handler, latency, memory, modes, services, throughput, workers
+from bench import handler, latency, memory, modes, services, threads, throughput, workers
 from bench.throughput import Start
 
 RESULTS = Path(__file__).parent / "results" / "local"
@@ -63,6 +63,7 @@ class Bench:
             "latency": self._latency,
             "memory": self._memory,
             "workers": self._workers,
+            "threads": self._threads,
             "handler": self._handler,
             "modes": self._modes,
         }
@@ -102,6 +103,10 @@ class Bench:
         env = {**services.stores(self._socket)["redis"], "TRANSPORT": self._transports[-1]}
         figures = self.figures["workers"] = workers.measure(self._folder, env, self._size.rounds, self._size.calls)
         return [workers.table(figures)]
+
+    def _threads(self) -> list[Table]:
+        figures = self.figures["threads"] = threads.measure(self._services("redis", "memory"), self._size.calls)
+        return [threads.table(figures)]
 
     def _handler(self) -> list[Table]:
         figures = self.figures["handler"] = handler.measure(self._folder, self._socket, self._size.rounds)
@@ -163,7 +168,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "handler", "modes"]
+    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "threads", "handler", "modes"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(names)}; all where none is named")
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--rounds", type=int, help="alternating rounds; medians are told")
