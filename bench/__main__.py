@@ -105,7 +105,8 @@ class Bench:
         return [workers.table(figures)]
 
     def _threads(self) -> list[Table]:
-        figures = self.figures["threads"] = threads.measure(self._services("redis", "memory"), self._size.calls)
+        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
+        figures = self.figures["threads"] = threads.measure(variants, self._size.calls)
         return [threads.table(figures)]
 
     def _handler(self) -> list[Table]:

@@ -1,15 +1,21 @@
-"""Where a call's CPU goes: microseconds by thread of the service, from what the system counts for each."""
+"""Where a call's CPU goes: microseconds by thread of the service, from what the system counts for each.
+
+What else runs on the machine hardly shows in it, unlike in calls a second.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
-from bench import h2load, services
-from bench.throughput import DESCRIPTORS, Start
+from bench import distinct, h2load, services
+from bench.h2load import Run
+from bench.services import Service
+from bench.throughput import DESCRIPTORS, UNIT, Start
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -20,20 +26,30 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(variants: Mapping[str, Start], calls: int) -> Figures:
-    """Return microseconds a call by variant and descriptors, then by thread; one hot key."""
+    """Return microseconds a call by variant, keys and descriptors, then by thread; `new` keys come once each."""
     figures: Figures = {}
     for name, start in variants.items():
         with start() as service:
             for descriptors in DESCRIPTORS:
                 message = services.request(descriptors)
-                h2load.throughput(service.url, message, calls=calls // 4)
-                before = _spent(service.pid)
-                h2load.throughput(service.url, message, calls=calls)
-                spent = {who: (now - before.get(who, 0.0)) / calls * 1e6 for who, now in _spent(service.pid).items()}
-                figures[f"{name}, {descriptors} descriptors"] = {
-                    who: each for who, each in spent.items() if each >= _SHOWN_MICROSECONDS
-                }
+                load = partial(h2load.throughput, service.url, message, calls=calls)
+                figures[_row(name, descriptors)] = _measured(service, load, calls)
+                if name != UNIT:
+                    fresh = distinct.messages(descriptors, distinct.values("new", calls, descriptors))
+                    figures[_row(f"{name}, new keys", descriptors)] = _measured(
+                        service, partial(distinct.run, service.url, fresh), calls
+                    )
     return figures
+
+
+def _measured(service: Service, load: Callable[[], Run], calls: int) -> dict[str, float]:
+    h2load.throughput(service.url, services.request(1), calls=calls // 4)
+    before = _spent(service.pid)
+    run = load()
+    if run.failed:
+        raise RuntimeError(f"{run.failed} of {run.calls} calls failed")
+    spent = {who: (now - before.get(who, 0.0)) / calls * 1e6 for who, now in _spent(service.pid).items()}
+    return {who: each for who, each in spent.items() if each >= _SHOWN_MICROSECONDS}
 
 
 def _spent(pid: int) -> dict[str, float]:
@@ -48,9 +64,14 @@ def _spent(pid: int) -> dict[str, float]:
 
 
 def table(figures: Figures) -> Table:
-    """Show microseconds by thread."""
+    """Show microseconds by thread, and how many calls fit into one of the server that does nothing."""
     threads = sorted({who for row in figures.values() for who in row})
-    shown = Table("threads", *threads, "all", title="CPU µs a call, by thread")
+    shown = Table("threads", *threads, "all", title="CPU µs a call, by thread (nothing ÷ it)")
     for name, row in figures.items():
-        shown.add_row(name, *(f"{row.get(who, 0.0):.1f}" for who in threads), f"{sum(row.values()):.1f}")
+        total, unit = sum(row.values()), sum(figures[_row(UNIT, int(name.split()[-2]))].values())
+        shown.add_row(name, *(f"{row.get(who, 0.0):.1f}" for who in threads), f"{total:.1f} ({unit / total:.2f} ×)")
     return shown
+
+
+def _row(name: str, descriptors: int) -> str:
+    return f"{name}, {descriptors} descriptors"
