@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -308,14 +309,25 @@ class CacheClient:
             response_deserializer=wire.ImportResponse.FromString,
         )
 
+        broken: list[Exception] = []
+
         async def requests() -> AsyncIterator[wire.ImportRequest]:
-            async for part in parts:
-                request = wire.ImportRequest(namespace=self.namespace)
-                _copy_part(part, request)
-                yield request
+            try:
+                async for part in parts:
+                    request = wire.ImportRequest(namespace=self.namespace)
+                    _copy_part(part, request)
+                    yield request
+            except Exception as error:
+                broken.append(error)
+                raise
 
         try:
             response: wire.ImportResponse = await method(requests(), metadata=self._metadata)
+        except asyncio.CancelledError:
+            # What fails in the iterator reaches us as a cancellation of the call.
+            if broken:
+                raise broken[0] from None
+            raise
         except grpc.aio.AioRpcError as error:
             raise CacheError(_words(error)) from None
         return response
