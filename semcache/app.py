@@ -17,6 +17,7 @@ from protos.semcache.v1 import semcache_pb2
 from semcache import settings as service_settings
 from semcache.api.cold import Cold
 from semcache.api.hot import Hot
+from semcache.api.spans import describe_lookup, describe_store
 from semcache.api.streams import Streams
 from semcache.cache import Cache
 from semcache.calibration import Gate
@@ -37,7 +38,7 @@ from semcache.sweeper import Sweeper
 from semcache.transfer import Transfer
 from semcache.verifier import fitted
 from serving import collector
-from serving.calls import Method
+from serving.calls import Handler, Method
 from serving.clock import Clock, SystemClock
 from serving.grpc_handlers import Paths
 from serving.health import Health
@@ -96,6 +97,7 @@ class Service:
             clock,
             self.registry,
         )
+        self.tracing: list[Part] = []
         self.grpc = self._grpc()
 
     def parts(self) -> Sequence[Part]:
@@ -114,6 +116,7 @@ class Service:
             self.leases,
             self.sweeper,
             Ready(self.cache, self.health),
+            *self.tracing,
             self.grpc,
         ]
 
@@ -121,10 +124,11 @@ class Service:
         hot = Hot(self.cache, self.source, self.settings.cache, self.clock, self.registry)
         cold = Cold(self.cache, self.source, self.clock)
         streams = Streams(Transfer(self.stores, self.models), self.source, self.clock)
-        unary = {"Lookup": hot.lookup, "Store": hot.store, **cold.handlers()}
+        unary = {**self._traced(hot), **cold.handlers()}
+        is_traced = self.settings.tracing.tracing_enabled
         return make_transport(
             self.settings.grpc,
-            [Method(f"/{NAME}/{name}", handler) for name, handler in unary.items()],
+            [Method(f"/{NAME}/{name}", handler, keeps_trace=is_traced) for name, handler in unary.items()],
             self.clock,
             self.registry,
             handlers=[
@@ -134,6 +138,18 @@ class Service:
             ],
             grace_seconds=self.settings.lifecycle.drain_grace,
         )
+
+    def _traced(self, hot: Hot) -> dict[str, Handler]:
+        if not self.settings.tracing.tracing_enabled:
+            return {"Lookup": hot.lookup, "Store": hot.store}
+        from serving.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry is loaded only where it is used
+
+        tracing = Tracing(self.settings.tracing, self.clock)
+        self.tracing.append(tracing)
+        return {
+            "Lookup": tracing.traced_later(hot.lookup, "semcache.lookup", describe_lookup),
+            "Store": tracing.traced_later(hot.store, "semcache.store", describe_store),
+        }
 
     def _capacities(self) -> dict[str, int]:
         return {each.name: each.entries_max for each in self.source.current.members}

@@ -16,6 +16,7 @@ from serving.settings import (
     RedisSettings,
     Seconds,
     StatsSettings,
+    TracingSettings,
     read,
 )
 
@@ -47,6 +48,15 @@ class SemcacheRedisSettings(RedisSettings):
 
     url: SecretStr = SecretStr("")
     """As REDIS_URL. Empty: fill leases are in memory, and two replicas may fetch the same at once."""
+
+
+class SemcacheTracingSettings(TracingSettings):
+    """Spans of the cache."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMCACHE_")
+
+    tracing_service_name: str = "SemanticCache"
+    """`service.name`."""
 
 
 class EmbedderSettings(Group):
@@ -242,6 +252,7 @@ class Settings:
     lifecycle: LifecycleSettings
     log: LogSettings
     stats: StatsSettings
+    tracing: SemcacheTracingSettings
     redis: SemcacheRedisSettings
     embedder: EmbedderSettings
     edge: EdgeSettings
@@ -265,6 +276,7 @@ def load() -> Settings:
         lifecycle=read(LifecycleSettings),
         log=read(LogSettings),
         stats=read(StatsSettings),
+        tracing=read(SemcacheTracingSettings),
         redis=read(SemcacheRedisSettings),
         embedder=read(EmbedderSettings),
         edge=read(EdgeSettings),

@@ -18,6 +18,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.b3 import B3MultiFormat
@@ -28,7 +29,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from serving.calls import Call, Failure, PromptHandler, Reply
+from serving.calls import Call, Failure, Handler, Later, PromptHandler, Reply
 from serving.clock import Clock
 from serving.otlp import resource, span_exporter
 from serving.settings import TracingSettings
@@ -40,7 +41,8 @@ STOP_SECONDS_MAX = 3.0
 # The later reads what the earlier left: W3C's headers win where both are there.
 _PROPAGATOR = CompositePropagator([B3MultiFormat(), TraceContextTextMapPropagator()])
 
-Describe = Callable[[Call, Reply], Mapping[str, str | int]]
+Attributes = Mapping[str, str | int | float]
+Describe = Callable[[Call, Reply], Attributes]
 
 
 class Tracing:
@@ -89,6 +91,33 @@ class Tracing:
 
         return answer
 
+    def traced_later(self, handler: Handler, name: str, describe: Describe) -> Handler:
+        """Return a handler some of whose calls are answered later, with a span to the end of each that is kept."""
+
+        async def answer(calls: Sequence[Call]) -> Sequence[Reply | Later]:
+            parents = [self._parent(call) for call in calls]
+            start = self._clock.wall()
+            replies = await handler(calls)
+            for call, reply, parent in zip(calls, replies, parents, strict=True):
+                if parent is not None:
+                    self._tell(reply, partial(self._end, name, start, parent, call, describe))
+            return replies
+
+        return answer
+
+    @staticmethod
+    def _tell(reply: Reply | Later, end: Callable[[Reply], None]) -> None:
+        if not isinstance(reply, asyncio.Future):
+            end(reply)
+            return
+        # Of a call whose caller has gone nothing is told.
+        reply.add_done_callback(lambda done: None if done.cancelled() or done.exception() else end(done.result()))
+
+    def _end(
+        self, name: str, start: float, parent: Context, call: Call, describe: Describe, reply: Reply
+    ) -> None:
+        self._record(Step(name, start, self._clock.wall()), (), parent, describe(call, reply), reply)
+
     def _parent(self, call: Call) -> Context | None:
         """Return what a span of this call belongs to, or None where there is to be none."""
         if call.trace:
@@ -99,7 +128,7 @@ class Tracing:
         return _ROOT if random.random() < self._settings.tracing_sampling_rate else None  # noqa: S311 - chooses a sample, guards nothing
 
     def _record(
-        self, whole: Step, steps: Sequence[Step], parent: Context, attributes: Mapping[str, str | int], reply: Reply
+        self, whole: Step, steps: Sequence[Step], parent: Context, attributes: Attributes, reply: Reply
     ) -> None:
         span = self._tracer.start_span(
             whole.name, parent, SpanKind.SERVER, attributes, start_time=_nanoseconds(whole.start)

@@ -25,6 +25,7 @@ from semcache.settings import (
     SemcacheGrpcSettings,
     SemcacheHttpSettings,
     SemcacheRedisSettings,
+    SemcacheTracingSettings,
     Settings,
 )
 from serving.clock import Clock, SystemClock
@@ -73,6 +74,7 @@ def settings(folder: Path, namespaces: str, **groups: Any) -> Settings:
         "lifecycle": loaded.lifecycle,
         "log": loaded.log,
         "stats": StatsSettings(disable_stats=True),
+        "tracing": SemcacheTracingSettings(),
         "redis": SemcacheRedisSettings(),
         "embedder": EmbedderSettings(model=str(model_folder())),
         "edge": EdgeSettings(folder=str(folder / "edge")),
