@@ -113,9 +113,7 @@ class Tracing:
         # Of a call whose caller has gone nothing is told.
         reply.add_done_callback(lambda done: None if done.cancelled() or done.exception() else end(done.result()))
 
-    def _end(
-        self, name: str, start: float, parent: Context, call: Call, describe: Describe, reply: Reply
-    ) -> None:
+    def _end(self, name: str, start: float, parent: Context, call: Call, describe: Describe, reply: Reply) -> None:
         self._record(Step(name, start, self._clock.wall()), (), parent, describe(call, reply), reply)
 
     def _parent(self, call: Call) -> Context | None:
