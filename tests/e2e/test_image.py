@@ -17,6 +17,9 @@ from tests.fakes.processes import RatelimitProcess
 from tests.house.sources import tracked
 from weir.client import Client
 
+# A wheel is built first, with tools of its own: on a busy machine that alone may take a minute.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "deploy" / "image" / "ratelimit"
 
