@@ -15,7 +15,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.wire.gate import until
-from tests.wire.transports import HEALTH_SERVICE, PATH
+from tests.wire.replica import RELAYED
+from tests.wire.transports import HEALTH_SERVICE, PATH, TRANSPORTS
 
 FOREVER = "3600"
 CHECK_INTERVAL_SECONDS = 0.02
@@ -72,6 +73,11 @@ class Client:
         turns = itertools.count()
         checks = (self.check(replica) for replica in self.replicas)
         await asyncio.gather(*checks, *(self.load(turns) for _ in range(WORKERS)))
+
+
+@pytest.fixture(params=[*TRANSPORTS, RELAYED])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 Start = Callable[..., Awaitable[Replica]]
