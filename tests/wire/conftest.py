@@ -16,10 +16,13 @@ from serving.grpc_server import GrpcServer
 from tests.wire.gate import Gate
 from tests.wire.transports import TRANSPORTS, Connect, Serve, Served, build
 
+# uvloop starts a process by a fork that runs Python in the child; beside gRPC's threads that child may never get further.
+STARTS_PROCESSES = {"test_drain", "test_semcache"}
+
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run on the loop of the services, which orders its callbacks otherwise than asyncio's own."""
-    if item.path.stem == "test_semcache":  # about the cache and its child process, not about a transport
+    if item.path.stem in STARTS_PROCESSES:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
 
