@@ -50,7 +50,7 @@ from serving.logs import configure
 from serving.metrics import Registry
 from serving.redis_client import RedisClient
 from serving.reflection import reflection_handler
-from serving.settings import SettingsError
+from serving.settings import GrpcSettings, SettingsError
 from serving.sinks import Telemetry
 from serving.transport import Transport, make_transport
 
@@ -70,7 +70,7 @@ class Service:
         self.clock = clock
         self.registry = registry or Registry()
         self.health = Health()
-        self.telemetry = Telemetry(settings.stats, self.registry, clock=clock)
+        self.telemetry = Telemetry(settings.stats, self.registry, settings.tracing, clock=clock)
         self._sends_metrics = registry is None
         self.source = NamespaceSource(settings.namespaces, self.registry)
         self.stores = make_stores(settings)
@@ -127,7 +127,7 @@ class Service:
         unary = {**self._traced(hot), **cold.handlers()}
         is_traced = self.settings.tracing.tracing_enabled
         return make_transport(
-            self.settings.grpc,
+            seeing_names(self.settings.grpc),
             [Method(f"/{NAME}/{name}", handler, keeps_trace=is_traced) for name, handler in unary.items()],
             self.clock,
             self.registry,
@@ -251,6 +251,17 @@ def make_embedder(settings: Settings, model: str, clock: Clock) -> Embedder:
     if not folder:
         folder = f"{default.ensure(Path(chosen.models_folder))}/{default.NAME}-{chosen.precision}"
     return OnnxEmbedder(Path(folder), chosen, clock)
+
+
+def seeing_names(grpc: GrpcSettings) -> GrpcSettings:
+    """Return the settings under which names in certificates are seen, where certificates are asked for.
+
+    The front does not tell whose certificate a connection has, and rights may go by it. Who asks for the front by name
+    gets it, and rights by token.
+    """
+    if grpc.transport == "auto" and (grpc.grpc_client_tls_cacert or grpc.grpc_server_tls_ca_cert):
+        return grpc.model_copy(update={"transport": "grpcio"})
+    return grpc
 
 
 async def serve(settings: Settings) -> None:

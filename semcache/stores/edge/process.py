@@ -1,10 +1,15 @@
-"""The service's end of an engine process: calls with ids, answers to futures, all bounded."""
+"""The service's end of an engine process: calls with ids, answers to futures, all bounded.
+
+The process is started by `subprocess` and not by the event loop: uvloop forks and runs Python in the child before it
+becomes the engine, which beside gRPC's threads may hang. `subprocess` runs none.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,10 @@ class EngineProcess:
         self._dimensions = dimensions
         self._index_threads = index_threads
         self._calls_max = calls_max
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self._stdout: asyncio.ReadTransport | None = None
+        self._ending: asyncio.Future[int] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
@@ -48,17 +56,14 @@ class EngineProcess:
             StoreUnavailable: it cannot be opened; the reason is on standard error.
         """
         numbers = (self._dimensions, self._index_threads, nice, timeout_seconds / 2)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "semcache.stores.edge.engine", str(self.folder), *map(str, numbers)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_BUFFER_BYTES,
-            # Signals of the terminal are the service's: it stops this process when it is done.
-            start_new_session=True,
+        command = [sys.executable, "-m", "semcache.stores.edge.engine", str(self.folder), *map(str, numbers)]
+        # Signals of the terminal are the service's: it stops this process when it is done.
+        self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module; returns once the child runs, in milliseconds
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+        reader = await self._open_pipes(self._process)
         ready = self._expect(0)
-        self._reading = asyncio.create_task(self._read(self._process.stdout))
+        self._reading = asyncio.create_task(self._read(reader))
         try:
             async with asyncio.timeout(timeout_seconds):
                 await ready
@@ -76,7 +81,7 @@ class EngineProcess:
             StoreUnavailable: the process is gone, or too many calls wait for it.
             StoreRefused: the engine raised.
         """
-        if not self.is_running or self._process is None or self._process.stdin is None:
+        if not self.is_running or self._stdin is None:
             raise StoreUnavailable("the store's process is not running")
         if len(self._waiting) >= self._calls_max:
             raise StoreUnavailable(f"{self._calls_max} calls wait for the store")
@@ -84,7 +89,7 @@ class EngineProcess:
         number = self._number
         future = self._expect(number)
         body = pickle.dumps((number, verb, arguments), protocol=pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.write(len(body).to_bytes(_HEADER_BYTES, "little") + body)
+        self._stdin.write(len(body).to_bytes(_HEADER_BYTES, "little") + body)
         try:
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the answer.
             async with asyncio.timeout(timeout_seconds):
@@ -98,12 +103,12 @@ class EngineProcess:
         """Let it finish what it was sent, flush and leave; kill it if it does not, or if nobody waits for that."""
         if self._process is None or self._reading is None:
             return
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._stdin is not None:
+            self._stdin.close()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await asyncio.shield(self._reading)
-            await self._process.wait()
+            await self._gone()
         except BaseException as error:
             await self.kill()
             if not isinstance(error, TimeoutError):
@@ -112,21 +117,38 @@ class EngineProcess:
     async def kill(self) -> None:
         """End it at once."""
         if self._process is not None and self._reading is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
             await self._reading
-            await self._process.wait()
+            await self._gone()
+
+    async def _open_pipes(self, process: subprocess.Popen[bytes]) -> asyncio.StreamReader:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(_BUFFER_BYTES)
+        self._stdout, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
+        self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
+        return reader
+
+    async def _gone(self) -> None:
+        """Wait until it has ended."""
+        if self._ending is not None:
+            await self._ending
 
     def _expect(self, number: int) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         return future
 
-    async def _read(self, reader: asyncio.StreamReader | None) -> None:
+    async def _read(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while reader is not None:  # always: it was asked for
+            while True:
                 size = int.from_bytes(await reader.readexactly(_HEADER_BYTES), "little")
                 self._answer(await reader.readexactly(size))
+        # However it ended, and whoever still waits for that: it is not left behind as a zombie.
+        if self._process is not None:
+            self._ending = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        for pipe in (self._stdin, self._stdout):
+            if pipe is not None:
+                pipe.close()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(StoreUnavailable("the store's process is gone"))
