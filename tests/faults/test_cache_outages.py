@@ -96,6 +96,13 @@ async def until(is_so: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+def is_taken(world: House) -> bool:
+    """Return whether the model has begun with all that waited for it."""
+    queue = world.embedder._queue
+    assert queue is not None
+    return queue._running is not None and not queue._running.done() and not queue._waiting
+
+
 @asynccontextmanager
 async def house(folder: Path, **embedder_settings: Any) -> AsyncIterator[House]:
     clock, registry, shipped = SystemClock(), Registry(), fitted.load()
@@ -186,7 +193,7 @@ async def test_a_full_queue_of_the_model_leaves_exact_hits_and_says_so(tmp_path:
         await world.keep(KEPT)
         long = [f"{number} long text about nothing in particular" + " and more of it" * 60 for number in range(64)]
         under_way = asyncio.create_task(world.embedder.embed(long))
-        await until(lambda: not world.embedder._queue._waiting)  # type: ignore[union-attr] # it is started
+        await until(lambda: is_taken(world))
         waiting = asyncio.create_task(world.embedder.embed(long))
         await asyncio.sleep(0)
 
@@ -206,7 +213,7 @@ async def test_a_slow_model_is_a_miss_at_the_deadline(tmp_path: Path) -> None:
         await world.keep(KEPT)
         long = [f"{number} long text about nothing in particular" + " and more of it" * 60 for number in range(64)]
         under_way = asyncio.create_task(world.embedder.embed(long))
-        await until(lambda: not world.embedder._queue._waiting)  # type: ignore[union-attr] # it is started
+        await until(lambda: is_taken(world))
 
         near = await world.lookup(NEAR)
 
