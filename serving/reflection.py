@@ -10,6 +10,7 @@ has the name that callers know.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
@@ -33,13 +34,35 @@ def reflection_handler(services: Mapping[str, ServiceDescriptor]) -> grpc.Generi
         ValueError: a public name ends otherwise than the service's own.
     """
     shown = {**services, **dict.fromkeys(_NAMES, _OURS)}
-    servicer = aio.ReflectionServicer(shown, pool=_public_pool(shown))
+    servicer = aio.ReflectionServicer(shown, pool=_Symbols(_public_pool(shown)))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return Paths({f"/{name}/ServerReflectionInfo": method for name in _NAMES})
+
+
+class _Symbols:
+    """A pool in which methods are symbols too: some clients (ghz) ask for a service by them."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name for it
+        """Return the file of a message, a service, or a method.
+
+        Raises:
+            KeyError: there is none.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a pool has
+        return getattr(self._pool, name)
 
 
 def _public_pool(services: Mapping[str, ServiceDescriptor]) -> DescriptorPool:

@@ -50,6 +50,18 @@ async def test_a_method_takes_and_gives_messages_of_the_public_package(serve: Se
     )
 
 
+@pytest.mark.parametrize("symbol", [SERVICE, f"{SERVICE}.ShouldRateLimit"], ids=["service", "method"])
+async def test_a_method_is_a_symbol_too(serve: Serve, symbol: str) -> None:
+    file = await _ask((await serve()).target, lambda database: database.FindFileContainingSymbol(symbol))
+
+    assert file.package == "envoy.service.ratelimit.v3"
+
+
+async def test_a_method_that_is_not_there_is_no_symbol(serve: Serve) -> None:
+    with pytest.raises(KeyError):
+        await _ask((await serve()).target, lambda database: database.FindFileContainingSymbol(f"{SERVICE}.Nothing"))
+
+
 async def test_what_is_shown_is_the_same_on_the_wire(serve: Serve) -> None:
     """A message of the shown schema, filled and sent, is read as one of ours."""
 
