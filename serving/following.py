@@ -1,4 +1,4 @@
-"""Follows a file: tells when it changed and has come to rest.
+"""Follows a file, or a folder of files: tells when it changed and has come to rest.
 
     hint, or time to look ──▶ state of the file ──▶ differs? ──▶ still? ──▶ changed()
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,10 +27,18 @@ class Following:
     """One file, and what is done when it changes."""
 
     def __init__(
-        self, path: Path, changed: Callable[[], Awaitable[object]], *, poll_seconds: float, is_told: bool
+        self,
+        path: Path,
+        changed: Callable[[], Awaitable[object]],
+        *,
+        poll_seconds: float,
+        is_told: bool,
+        members: Callable[[Path], Sequence[Path]] | None = None,
     ) -> None:
+        """With `members`, the path may be a folder, and what these say of it is followed too."""
         self._path = path
         self._changed = changed
+        self._members = members
         self._watch = Watch(poll_seconds, is_told=is_told)
         self._poll_seconds = poll_seconds
         self._seen = ""
@@ -38,7 +46,7 @@ class Following:
 
     async def start(self) -> None:
         """Take the file as it is, call `changed` once, and follow it from here on."""
-        self._seen = await asyncio.to_thread(state_of, self._path)
+        self._seen = await asyncio.to_thread(self._state)
         await self._changed()
         self._task = asyncio.create_task(self._run())
 
@@ -53,7 +61,7 @@ class Following:
     async def _run(self) -> None:
         while True:
             try:
-                await self._watch.follow({self._path.parent, self._path.resolve().parent})
+                await self._watch.follow({self._path, self._path.parent, self._path.resolve().parent})
                 if await self._has_changed():
                     await self._changed()
                 else:
@@ -63,17 +71,24 @@ class Following:
                 await asyncio.sleep(self._poll_seconds)
 
     async def _has_changed(self) -> bool:
-        now = await asyncio.to_thread(state_of, self._path)
+        now = await asyncio.to_thread(self._state)
         if now == self._seen:
             return False
         for _ in range(_LOOKS_MAX):
             await asyncio.sleep(_SETTLE_SECONDS)
-            last, now = now, await asyncio.to_thread(state_of, self._path)
+            last, now = now, await asyncio.to_thread(self._state)
             if last == now:
                 break
         # Before it is read: what moves while it is read is seen at the next look.
         self._seen = now
         return True
+
+    def _state(self) -> str:
+        try:
+            members = self._members(self._path) if self._members is not None else ()
+        except OSError as error:
+            return str(error.strerror)
+        return "\n".join(map(state_of, (self._path, *members)))
 
 
 def state_of(path: Path) -> str:

@@ -16,31 +16,10 @@ import numpy as np
 from bench.semcache.prompts import Vectors, questions
 from semcache.embedders import model_folder
 from semcache.embedders.onnx import OnnxModel
+from semcache.export.reference import WORDS
 
 LENGTHS = (3, 8, 20, 60, 120, 240)
 BATCH = 16
-_WORDS = [
-    "how",
-    "do",
-    "i",
-    "reset",
-    "the",
-    "password",
-    "of",
-    "my",
-    "account",
-    "when",
-    "the",
-    "e-mail",
-    "address",
-    "is",
-    "no",
-    "longer",
-    "mine",
-    "and",
-    "nobody",
-    "answers",
-]
 
 # Run by another interpreter, which need not have Weir: prints p50 in ms by length for texts given on stdin.
 _ORIGINAL = """
@@ -65,7 +44,7 @@ Encode = Callable[[Sequence[str]], Vectors]
 def text_of(tokens: int) -> str:
     """Return a text of about so many tokens."""
     words = tokens - 2 - tokens // 12  # its own marks, and words of several tokens
-    return " ".join((_WORDS * 20)[:words])
+    return " ".join((WORDS * 20)[:words])
 
 
 def encoder(folder: Path) -> Encode:

@@ -16,7 +16,7 @@ from semcache.errors import ExportError
 
 RECORDED = Path(__file__).parent / "recorded"
 
-_WORDS = [
+WORDS = [
     "how",
     "do",
     "i",
@@ -45,7 +45,7 @@ TEXTS: Sequence[str] = (
     "Wie spät ist es in Zürich?",
     "你好,世界: 42 × π",
     "def f(x):\n    return x ** 2  # square",
-    *(" ".join((_WORDS * 40)[:length]) for length in (10, 20, 60, 120, 240, 400)),
+    *(" ".join((WORDS * 40)[:length]) for length in (10, 20, 60, 120, 240, 400)),
 )
 """From 5 tokens to beyond any window of 256; several scripts, code."""
 
