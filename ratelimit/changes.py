@@ -1,7 +1,8 @@
 """What a new set of rules does to the counters of the old one, in words for the log.
 
 A changed amount keeps what is used. A changed window or algorithm counts on other counters: they begin at 0, and the
-old ones leave with their windows.
+old ones leave with their windows. Only the reference's keys may be the same before and after: they say when a window
+began, not how long it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from ratelimit.limits import Limit
 from ratelimit.rules import Rule, RuleSet
 
+_OWN = "its counters begin at 0"
+_PLAIN = "its counters begin at 0, or go on where both windows began at one moment"
+
 
 def changes(old: RuleSet, new: RuleSet) -> Iterator[str]:
     """Return a sentence for each rule whose counters begin anew."""
@@ -19,9 +23,10 @@ def changes(old: RuleSet, new: RuleSet) -> Iterator[str]:
         for rule in domain.rules():
             known = before.get(rule.path)
             if known is not None and known.limits and rule.limits and _counted(known) != _counted(rule):
+                is_plain = known.is_counted_plainly and rule.is_counted_plainly
                 yield (
                     f"{rule.where.file}:{rule.where.line}: {rule.path} counted {_told(known)} and now counts {_told(rule)}: "
-                    "its counters begin at 0, what was spent leaves with the old windows"
+                    f"{_PLAIN if is_plain else _OWN}, what was spent leaves with the old windows"
                 )
 
 

@@ -28,3 +28,9 @@ def test_a_changed_window_or_algorithm_says_what_becomes_of_the_counters() -> No
     assert told("unit: day, amount: 5", "unit: day, amount: 5, algorithm: sliding_window") == [
         f"rules.yaml:5: d.a counted per day by fixed_window and now counts per day by sliding_window: {rest}"
     ]
+
+
+def test_a_plain_counter_goes_on_where_both_windows_began_at_one_moment() -> None:
+    (sentence,) = told("unit: hour, requests_per_unit: 5", "unit: day, requests_per_unit: 5")
+
+    assert "begin at 0, or go on where both windows began at one moment" in sentence
