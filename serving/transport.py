@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_PACKAGE = "pygrpc_native"
+
 
 class Transport(Protocol):
     """A listener for the methods of the port and for other handlers."""
@@ -50,7 +52,7 @@ def make_transport(
     """Return the transport that TRANSPORT names.
 
     Raises:
-        SettingsError: it names the front, which is not installed.
+        SettingsError: it names the front, which is not installed; or the front is installed and cannot be loaded.
     """
     front = _front_type(settings.transport) if methods else None
     if front is None:
@@ -64,8 +66,10 @@ def _front_type(transport: str) -> type[FrontServer] | None:
     try:
         from serving.front import FrontServer  # noqa: PLC0415 - its package exists for some platforms only
     except ImportError as error:
-        if transport == "front":
-            raise SettingsError(f"TRANSPORT: the front cannot be used here: {error}") from None
+        # Its absence is a platform's; anything else would be a slow service that nobody was told of.
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == _PACKAGE
+        if transport == "front" or not is_absent:
+            raise SettingsError(f"TRANSPORT: the front cannot be used here: {error}; grpcio does without it") from None
         _LOG.warning("the native front cannot be used here, the grpcio server takes its place: %s", error)
         return None
     return FrontServer

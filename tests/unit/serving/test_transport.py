@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,6 +47,25 @@ def test_where_the_front_is_missing_grpcio_serves_and_one_line_says_so(caplog: p
 def test_a_front_that_was_asked_for_and_is_missing_is_an_error() -> None:
     with pytest.raises(SettingsError, match="TRANSPORT"):
         _make(transport="front")
+
+
+@pytest.mark.parametrize("broken", ["pygrpc_native", "serving.relay"])
+def test_a_front_that_is_there_but_cannot_be_loaded_is_an_error_with_its_text(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "serving.front")
+    monkeypatch.setitem(sys.modules, broken, ModuleType(broken))
+
+    with pytest.raises(SettingsError, match=f"TRANSPORT.*cannot import name .*{broken}"):
+        _make(transport="auto")
+
+
+def test_another_package_that_the_front_misses_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "serving.front")
+    monkeypatch.setitem(sys.modules, "serving.relay", None)
+
+    with pytest.raises(SettingsError, match=r"TRANSPORT.*serving\.relay"):
+        _make(transport="auto")
 
 
 def test_streams_alone_need_no_front() -> None:
