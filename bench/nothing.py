@@ -18,7 +18,7 @@ async def answer(_message: bytes, _context: grpc.aio.ServicerContext[bytes, byte
 async def main(port: int) -> None:
     """Serve until killed."""
     server = grpc.aio.server()
-    method = grpc.unary_unary_rpc_method_handler(answer)
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(answer)
     service = "envoy.service.ratelimit.v3.RateLimitService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"ShouldRateLimit": method}),))
     server.add_insecure_port(f"127.0.0.1:{port}")

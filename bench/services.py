@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,8 @@ class Service:
     def ask(self, message: bytes) -> rls_pb2.RateLimitResponse:
         """Send one call, as a check that load measures answers and not errors."""
         with self._channel() as channel:
-            return rls_pb2.RateLimitResponse.FromString(
-                channel.unary_unary(PATH)(message, timeout=5, wait_for_ready=True)
-            )
+            ask: Callable[..., bytes] = channel.unary_unary(PATH)
+            return rls_pb2.RateLimitResponse.FromString(ask(message, timeout=5, wait_for_ready=True))
 
     def _channel(self) -> grpc.Channel:
         if self.ca is None:
@@ -164,7 +163,7 @@ def ratelimit(folder: Path, env: Mapping[str, str], *, core: str = SERVICE_CORE)
         yield service
 
 
-def wait_for(is_ready: object, seconds: float = 20.0) -> None:
+def wait_for(is_ready: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait until `is_ready()` is true.
 
     Raises:
@@ -173,7 +172,7 @@ def wait_for(is_ready: object, seconds: float = 20.0) -> None:
     end = time.perf_counter() + seconds
     while True:
         try:
-            if is_ready():  # type: ignore[operator]
+            if is_ready():
                 return
         except grpc.RpcError:
             pass

@@ -43,7 +43,7 @@ def measure(folder: Path, env: Mapping[str, str], rounds: int, calls: int) -> Fi
 def cpu_seconds(service: Service) -> float:
     """Return the CPU time of a process and its children."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
-    return sum(_cpu_seconds(int(pid)) for pid in (service.pid, *children))
+    return sum(_cpu_seconds(pid) for pid in (service.pid, *map(int, children)))
 
 
 def _cpu_seconds(pid: int) -> float:

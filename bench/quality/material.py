@@ -39,7 +39,7 @@ class Material:
     @property
     def is_first(self) -> Labels:
         """Return which neighbour is the nearest of its text."""
-        return self._rank == 0
+        return np.equal(self._rank, 0)
 
     @property
     def _rank(self) -> Positions:

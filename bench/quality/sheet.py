@@ -44,8 +44,9 @@ class Sheet:
 
     def where(self, mask: Labels) -> Sheet:
         """Return the pairs of a mask."""
-        columns = (self.a, self.b, self.rows, self.is_same, self.is_known, self.is_vetoed)
-        return Sheet(*(column[mask] for column in columns))
+        return Sheet(
+            self.a[mask], self.b[mask], self.rows[mask], self.is_same[mask], self.is_known[mask], self.is_vetoed[mask]
+        )
 
 
 def read_all(texts: Iterable[str]) -> list[Reading]:
@@ -92,15 +93,16 @@ def of_pairs(pairs: Sequence[Pair], embed: Embed, weighed: Weights) -> Sheet:
     return _sheet(readings, weighed, a, b, similarities, is_same, np.ones(len(a), np.bool_))
 
 
-def _sheet(
+def _sheet(  # noqa: PLR0913, PLR0917 - the columns, and what the other two are made of
     readings: Sequence[Reading],
     weighed: Weights,
     a: Positions,
     b: Positions,
     similarities: Matrix,
-    *labels: Labels,
+    is_same: Labels,
+    is_known: Labels,
 ) -> Sheet:
     sides = [(readings[x], readings[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     rows = [compare(x, y, similarity, weighed) for (x, y), similarity in zip(sides, similarities.tolist(), strict=True)]
     vetoes = [judge_readings(x, y) is not None or is_deictic(x.text) for x, y in sides]
-    return Sheet(a, b, np.array(rows), *labels, np.array(vetoes, np.bool_))
+    return Sheet(a, b, np.array(rows), is_same, is_known, np.array(vetoes, np.bool_))
