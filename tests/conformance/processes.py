@@ -19,6 +19,7 @@ from serving.clock import SystemClock
 START_BOUND_SECONDS = 30.0
 STOP_BOUND_SECONDS = 10.0
 PROJECT = Path(__file__).parents[2]
+_KEPT = frozenset({"PATH", "HOME"})
 # Below the range from which the kernel takes the near ends of connections, so that none takes a port chosen here.
 _PORTS = range(12_000, 32_000)
 # Not `random`'s own generator: test runners seed it alike in every worker, and all would choose the same ports.
@@ -42,7 +43,9 @@ class Process:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._command = command
-        self._environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment}
+        # Nothing else of ours, or it would be settings of the server; but `make cover` measures that, too.
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("COVERAGE_")}
+        self._environment = {"HOME": "/", **kept, **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
