@@ -6,6 +6,7 @@ settings ──▶ logs, metrics ──▶ namespaces ──▶ store ──▶ 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from semcache.calibration import Gate
 from semcache.config.source import NamespaceSource
 from semcache.embedder import Embedder
 from semcache.errors import SemcacheError
+from semcache.evidence import ORIGINS
 from semcache.judging import Judges
 from semcache.learned import Learned
 from semcache.lease import Leases
@@ -56,7 +58,6 @@ from serving.transport import Transport, make_transport
 
 SERVICE = semcache_pb2.DESCRIPTOR.services_by_name["SemanticCacheService"]
 NAME = SERVICE.full_name
-STATE_FILE = "gates.json"
 
 _HTTP_BODY_BYTES_MAX = 1_024
 
@@ -75,10 +76,10 @@ class Service:
         self.source = NamespaceSource(settings.namespaces, self.registry)
         self.stores = make_stores(settings)
         self.leases = make_leases(settings, self.registry, clock)
-        shipped = fitted.load()
+        shipped, origin = fitted.load(), secrets.randbelow(ORIGINS)
         self.judges = Judges(
             shipped.verifier,
-            lambda bounds, model: Gate(bounds, shipped.curve, f"{shipped.scale} {model}"),
+            lambda bounds, model: Gate(bounds, shipped.curve, f"{shipped.scale} {model}", origin),
             judged_max=settings.cache.judged_max,
         )
         remembered = settings.cache.prompts_remembered
@@ -103,7 +104,6 @@ class Service:
     def parts(self) -> Sequence[Part]:
         """List what runs, in the order of starting."""
         settings = self.settings
-        state = Path(settings.cache.state_file or Path(settings.edge.folder) / STATE_FILE)
         pages = {"/healthcheck": health_page(self.health), "/metrics": self._metrics}
         return [
             *([self.telemetry] if self._sends_metrics else []),
@@ -111,7 +111,7 @@ class Service:
             # Before the models: their first set says which are needed.
             self.source,
             self.stores,
-            Learned(self.judges, state, settings.cache.state_interval),
+            Learned(self.judges, self.stores, settings.cache.state_interval),
             self.models,
             self.leases,
             self.sweeper,

@@ -110,6 +110,8 @@ class Cache:
             self.tally(namespace).count_judgement(is_right=is_right)
         word = "right" if is_right else "wrong"
         self._registry.counter("weir.semcache.feedback", ns=namespace.name, judgement=word).add()
+        if learned.is_learned and learned.is_shadow_hit:
+            self._registry.counter("weir.semcache.shadow.judged", ns=namespace.name, judgement=word).add()
         return learned
 
     async def release(self, lease_id: str) -> bool:
@@ -249,6 +251,7 @@ class Cache:
         answer, namespace = each.answer, each.ask.namespace
         self.tally(namespace).count_answer(answer)
         self._count(namespace, each)
+        self._count_shadow(namespace, each)
         if answer.entry is not None and each.backend is not None:
             self.upkeep.note(each.backend.store, answer.entry.id, self._clock.wall())
         return answer
@@ -263,9 +266,16 @@ class Cache:
         ).add()
         if answer.guard:
             self._registry.counter("weir.semcache.guards", ns=namespace.name, guard=answer.guard).add()
-        if each.judgement is not None and namespace.shadow is not None:
-            is_hit = "hit" if each.judgement.is_shadow_hit else "miss"
-            self._registry.counter("weir.semcache.shadow", ns=namespace.name, outcome=is_hit).add()
+
+    def _count_shadow(self, namespace: Namespace, each: Draft) -> None:
+        if namespace.shadow is None or each.answer.outcome is Outcome.BYPASS:
+            return
+        is_hit = each.judgement is not None and each.judgement.is_shadow_hit
+        is_exact = each.answer.outcome is Outcome.EXACT
+        self.tally(namespace).count_shadow(namespace.shadow, is_hit=is_hit or is_exact)
+        if each.judgement is not None:
+            outcome = "hit" if is_hit else "miss"
+            self._registry.counter("weir.semcache.shadow", ns=namespace.name, outcome=outcome).add()
 
 
 def _may_fetch(each: Draft) -> bool:

@@ -5,7 +5,8 @@
     learn(score, is_right) ──▶ last W labels
 
 1. The cache calls `decide` once for every request that gets as far as the semantic step, with the score of the nearest
-   candidate, or None where there is none or a guard refuses it. It calls `learn` for every label of a candidate.
+   candidate, or None where there is none or a guard refuses it. It calls `learn` for every label of a candidate, with
+   the name of the lookup that it is of.
 2. Labels should be a random few percent of candidates, served or not. Complaints about served hits alone are taken
    too, and make the gate stricter than it need be.
 3. The curve starts from the shipped prior and moves with the last W labels; older ones are forgotten, so the gate
@@ -14,8 +15,9 @@
 5. It closes, too, where the labels at or above the threshold contradict it: so many wrong ones that chance would
    show them less than once in a thousand times if the target held. It opens when newer labels say otherwise.
 6. A shadow target is measured on the same traffic and never served.
-7. `state` and `restore` carry it over a restart; `absorb` takes the labels of another replica. A state of another
-   scale (verifier, model) is refused: its scores mean something else.
+7. All that it knows is its `evidence.py`; `absorb` joins that with what another replica knows, or this one before a
+   restart. Gates with the same evidence decide the same: one that closes itself closes wherever its labels arrive. A
+   state of another scale (verifier, model) is refused: its scores mean something else.
 
 Everything is bounded by `GateSettings`: W labels and R scores of some 60 bytes each.
 """
@@ -23,26 +25,18 @@ Everything is bounded by `GateSettings`: W labels and R scores of some 60 bytes 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from semcache.evidence import Evidence, Label
 from semcache.logistic import Curve, fit
 from semcache.threshold import CLOSED, Basis, Labels, Target, Threshold, lowest_threshold
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 _CONTRADICTION = 0.001
-
-
-class Label(NamedTuple):
-    """What is known of one candidate: when, its score, and whether its answer fitted."""
-
-    at: float
-    score: float
-    is_right: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +85,19 @@ class Report:
 class Gate:
     """Turns scores into decisions; not for several threads."""
 
-    def __init__(self, settings: GateSettings, prior: Curve, scale: str) -> None:
+    def __init__(self, settings: GateSettings, prior: Curve, scale: str, origin: int = 0) -> None:
+        """Begin with the shipped `prior`; replicas of one `scale` differ in `origin`."""
         self.settings = settings
+        self.scale = scale
         self._prior = prior
-        self._scale = scale
-        self._labels: deque[Label] = deque(maxlen=settings.labels_max)
-        self._requests: deque[float] = deque(maxlen=settings.requests_max)
+        self._evidence = Evidence(settings.labels_max, settings.requests_max, origin)
         self._new_labels = self._new_requests = 0
         self._refit()
 
-    def decide(self, score: float | None) -> Decision:
-        """Note a request, and say whether the score of its candidate is served."""
-        self._requests.append(-math.inf if score is None else score)
-        self._new_requests += 1
-        if self._new_requests >= self.settings.refit_requests:
-            self._refit()
+    def decide(self, score: float | None, now: float) -> Decision:
+        """Note a request of a Unix time, and say whether the score of its candidate is served."""
+        self._evidence.note(score, now)
+        self._count(0, 1)
         return self.peek(score)
 
     def peek(self, score: float | None) -> Decision:
@@ -119,12 +111,14 @@ class Gate:
             is_shadow_served=score >= self._shadow.score,
         )
 
-    def learn(self, score: float, is_right: bool, now: float) -> None:  # noqa: FBT001 - the label is the message
-        """Take a label of a candidate that no guard refused."""
-        self._labels.append(Label(now, score, is_right))
-        self._new_labels += 1
-        if self._new_labels >= self.settings.refit_labels:
-            self._refit()
+    def learn(self, lookup: str, label: Label) -> None:
+        """Take a label of a lookup's candidate that no guard refused."""
+        self._evidence.learn(lookup, label)
+        self._count(1, 0)
+
+    def knows(self, lookup: str) -> bool:
+        """Return whether a lookup was learned from, here or elsewhere, as far as it is remembered."""
+        return self._evidence.knows(lookup)
 
     def report(self) -> Report:
         """Return how the target stands."""
@@ -134,51 +128,51 @@ class Gate:
         """Return how the shadow target would stand."""
         return self._report(self._shadow) if self.settings.shadow else None
 
-    def absorb(self, labels: Iterable[Label]) -> None:
-        """Take the labels of another replica; those that are known count once."""
-        merged = sorted({*self._labels, *labels})
-        self._labels = deque(merged, maxlen=self.settings.labels_max)
-        self._refit()
-
     @property
     def labels(self) -> Sequence[Label]:
         """Return the labels that count, the oldest first."""
-        return tuple(self._labels)
+        return self._evidence.labels
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` takes, in JSON's types."""
-        return {
-            "version": STATE_VERSION,
-            "scale": self._scale,
-            "labels": [[label.at, label.score, label.is_right] for label in self._labels],
-            "requests": [None if score == -math.inf else score for score in self._requests],
-        }
+        """Return what `absorb` takes, in JSON's types."""
+        return {"version": STATE_VERSION, "scale": self.scale, **self._evidence.state()}
 
-    def restore(self, state: Mapping[str, Any]) -> bool:
-        """Continue from a state; return whether it is of this version and scale."""
-        if state.get("version") != STATE_VERSION or state.get("scale") != self._scale:
+    def absorb(self, state: Mapping[str, Any]) -> bool:
+        """Join what another gate knew; return whether it is of this version and scale.
+
+        Raises:
+            ValueError: it is no state.
+        """
+        if state.get("version") != STATE_VERSION or state.get("scale") != self.scale:
             return False
-        self._labels.extend(Label(float(at), float(score), bool(right)) for at, score, right in state["labels"])
-        self._requests.extend(-math.inf if score is None else float(score) for score in state["requests"])
-        self._refit()
+        labels, requests = self._evidence.join(state)
+        # At once where there are labels, own ones too: whoever joins the same is to decide the same.
+        self._count(self.settings.refit_labels if labels + self._new_labels else 0, requests)
         return True
 
+    def _count(self, labels: int, requests: int) -> None:
+        self._new_labels += labels
+        self._new_requests += requests
+        if self._new_labels >= self.settings.refit_labels or self._new_requests >= self.settings.refit_requests:
+            self._refit()
+
     def _report(self, threshold: Threshold) -> Report:
-        served = [label.is_right for label in self._labels if label.score >= threshold.score]
+        served = [label.is_right for label in self.labels if label.score >= threshold.score]
         return Report(threshold, len(served), served.count(False))
 
     def _refit(self) -> None:
         self._new_labels = self._new_requests = 0
-        scores = np.array([label.score for label in self._labels], np.float64)
-        self._judged = Labels(scores, np.array([label.is_right for label in self._labels], np.float64))
+        labels = self.labels
+        scores = np.array([label.score for label in labels], np.float64)
+        self._judged = Labels(scores, np.array([label.is_right for label in labels], np.float64))
         self._curve = fit(scores, self._judged.rights, self._prior)
         self._live = self._threshold(self.settings.target)
         self._shadow = self._threshold(self.settings.shadow) if self.settings.shadow else CLOSED
 
     def _threshold(self, target: Target) -> Threshold:
-        if len(self._labels) < self.settings.labels_min:
+        if len(self._judged.scores) < self.settings.labels_min:
             return CLOSED
-        seen = np.array(self._requests, np.float64)
+        seen = self._evidence.scores
         candidates = seen[np.isfinite(seen)]
         found = lowest_threshold(self._curve, candidates, len(seen), target, self.settings.bound_z, self._judged)
         return CLOSED if self._is_contradicted(found, target) else found

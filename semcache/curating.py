@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from semcache.backends import Backends
-from semcache.calibration import Report
-from semcache.entry import Entry, EntryId, Usage
+from semcache.entry import Entry, EntryId
 from semcache.errors import StoreUnavailable
-from semcache.judging import Judges
+from semcache.judging import Judges, Standing
 from semcache.namespaces import Namespace
 from semcache.store import EntryStore, EntryStores, Selector
 from semcache.tallies import Share, Tally, share
@@ -30,6 +29,8 @@ class Judged:
 
     is_quarantined: bool
     is_learned: bool
+    is_shadow_hit: bool = False
+    """The namespace's shadow setting would have served it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,7 @@ class NamespaceState:
     tally: Tally
     hit_rate: Share
     error_rate: Share
-    gate: Report | None
-    """None where a threshold decides."""
-
-    @property
-    def saved(self) -> Usage:
-        """Return tokens that hits did not cost."""
-        return self.tally.saved
+    standing: Standing
 
 
 class Curating:
@@ -116,14 +111,13 @@ class Curating:
         for store in await self._all_stores():
             written = await self._upkeep.judge(store, namespace.name, entry, is_right=is_right)
             found = found or written
-        backend_now = self._backends.of(namespace)
-        is_learned = (
-            ticket is not None
-            and ticket.entry == entry
-            and backend_now is not None
-            and self._judges.learn(namespace, backend_now.model, ticket, is_right=is_right, now=now)
-        )
-        return Judged(found is not None and not is_right, is_learned)
+        is_quarantined, backend = found is not None and not is_right, self._backends.of(namespace)
+        if ticket is None or ticket.entry != entry or backend is None:
+            return Judged(is_quarantined, is_learned=False)
+        # Asked before it is learned from: what the setting says of it now, and not what it made of it.
+        is_shadow_hit = self._judges.shadow_serves(namespace, backend.model, ticket)
+        is_learned = self._judges.learn(namespace, backend.model, ticket, is_right=is_right, now=now)
+        return Judged(is_quarantined, is_learned, is_shadow_hit)
 
     async def describe(self, namespace: Namespace, tally: Tally) -> NamespaceState:
         """Return how a namespace does.
@@ -144,7 +138,7 @@ class Curating:
             tally,
             share(tally.hits, asked),
             share(tally.wrong, tally.wrong + tally.right),
-            None if namespace.threshold is not None else self._judges.report(namespace, backend.model),
+            self._judges.standing(namespace, backend.model),
         )
 
     async def _all_stores(self) -> Sequence[EntryStore]:

@@ -85,7 +85,10 @@ class Draft:
         """Give the answer the name that feedback and the offer bring back."""
         judgement = self.judgement
         score = judgement.score if judgement is not None else None
-        ticket = Ticket(self.ask.namespace.name, self.scope_id, self.epoch, self.answer.entry_id, score)
+        answer = self.answer
+        ticket = Ticket(
+            self.ask.namespace.name, self.scope_id, self.epoch, answer.entry_id, score, similarity=answer.similarity
+        )
         self.answer = replace(self.answer, lookup_id=write(ticket), scope_id=self.scope_id)
 
     @property

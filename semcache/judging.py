@@ -6,10 +6,11 @@
 1. Of the nearest few the first that no guard refuses is judged: an entry about another number must not hide the one
    about this number behind it.
 2. A gate belongs to what its scores mean: namespace, setting, embedding model. When one of these changes it begins
-   anew from the shipped calibration.
+   anew from the shipped calibration, or goes on with what was learned when it was like this before.
 3. Guards may be switched off but for one: what was too long to be read was not judged at all.
 4. A request is noted by its gate once. What is looked at beside it (a fetch under way, the conversation before) is not.
 5. A lookup is learned from once, for as long as its name is remembered.
+6. `states` is what was learned, by gate; `absorb` joins that of other replicas, or of this one before a restart.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from semcache.calibration import Gate, GateSettings, Report
 from semcache.deixis import is_deictic
+from semcache.evidence import Label
 from semcache.namespaces import Demand, Namespace
 from semcache.policy import Match, Policy, Ruling, Step, rule
 from semcache.store import Candidate
-from semcache.threshold import Target
+from semcache.threshold import CLOSED, Target, Threshold
 from semcache.tickets import Ticket
 from semcache.verifier.guards import Guard
 from semcache.verifier.verdict import Verdict, Verifier
@@ -38,6 +41,7 @@ NEAREST = 3
 SIMILARITY_MIN = 0.7
 """Least similarity of what is looked at; the calibration knows nothing of what is below."""
 _NO_EXPLORING = 1.0
+_NOTHING = Report(CLOSED, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,16 @@ class Judgement:
     """The namespace's shadow setting would have served it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What labels say of a namespace, those of all replicas."""
+
+    labels: int
+    setting: Report
+    shadow: Report | None
+    """None where there is no shadow setting."""
+
+
 class Judges:
     """The gates of all namespaces."""
 
@@ -66,26 +80,27 @@ class Judges:
         self._draw = draw or random.Random()  # noqa: S311 - chooses what to learn from, guards nothing
         self._gates: dict[str, tuple[object, Gate]] = {}
         self._judged: OrderedDict[str, None] = OrderedDict()
-        self._restored: Mapping[str, Any] = {}
+        self._states: dict[str, Mapping[str, Any]] = {}
 
-    def judge(
+    def judge(  # noqa: PLR0913 - what a ruling takes, and nothing that belongs together
         self,
         namespace: Namespace,
         model: str,
         prompt: str,
         candidates: Sequence[Candidate],
+        now: float,
         *,
         confidence_min: float,
         explores: bool,
     ) -> Judgement:
-        """Judge the nearest entries of a request; `model` is the slug of what embedded it."""
+        """Judge the nearest entries of a request; `model` is the slug of what embedded it, `now` is Unix time."""
         gate = self.gate(namespace, model)
         candidate, verdict, guard = self._first(namespace, prompt, candidates)
         if verdict is None or candidate is None:
-            gate.decide(None)
+            gate.decide(None, now)
             step = Step.GUARD if guard else Step.NOTHING_NEAR
             return Judgement(Ruling(False, step), candidates[0] if guard else None, guard=guard)
-        match = Match(candidate.similarity, verdict, gate.decide(verdict.score))
+        match = Match(candidate.similarity, verdict, gate.decide(verdict.score, now))
         draw = self._draw.random() if explores else _NO_EXPLORING
         ruling = rule(_policy(namespace), match, is_deictic=False, confidence_min=confidence_min, draw=draw)
         return Judgement(ruling, candidate, verdict.score, guard, _is_shadow_hit(namespace.shadow, candidate, ruling))
@@ -102,27 +117,42 @@ class Judges:
 
     def learn(self, namespace: Namespace, model: str, ticket: Ticket, *, is_right: bool, now: float) -> bool:
         """Learn from a judged lookup; return whether there was something to learn."""
-        if ticket.score is None or ticket.nonce in self._judged:
+        gate = self.gate(namespace, model)
+        if ticket.score is None or ticket.nonce in self._judged or gate.knows(ticket.nonce):
             return False
         self._judged[ticket.nonce] = None
         while len(self._judged) > self._judged_max:
             self._judged.popitem(last=False)
-        self.gate(namespace, model).learn(ticket.score, is_right, now)
+        gate.learn(ticket.nonce, Label(now, ticket.score, is_right, ticket.similarity))
         return True
 
-    def report(self, namespace: Namespace, model: str) -> Report:
-        """Return how the namespace's target stands."""
-        return self.gate(namespace, model).report()
+    def standing(self, namespace: Namespace, model: str) -> Standing:
+        """Return how the namespace's setting and its shadow stand by what is known of both."""
+        gate = self.gate(namespace, model)
+        return Standing(len(gate.labels), _report(gate, namespace, gate.report()), self._shadow(namespace, gate))
 
-    def state(self) -> dict[str, Any]:
-        """Return what was learned, in JSON's types."""
-        return {name: gate.state() for name, (_, gate) in self._gates.items()} | {
-            name: state for name, state in self._restored.items() if name not in self._gates
-        }
+    def shadow_serves(self, namespace: Namespace, model: str, ticket: Ticket) -> bool:
+        """Return whether the namespace's shadow setting would serve what a judged lookup came to."""
+        shadow = namespace.shadow
+        if shadow is not None and shadow.threshold is not None:
+            return ticket.similarity >= shadow.threshold
+        return self.gate(namespace, model).peek(ticket.score).is_shadow_served
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what was learned before; what does not fit any more is left out when its gate is made."""
-        self._restored = dict(state)
+    def states(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what was learned, by gate, in JSON's types."""
+        return self._states | {_key(name, gate): gate.state() for name, (_, gate) in self._gates.items()}
+
+    def absorb(self, key: str, state: Mapping[str, Any]) -> None:
+        """Join what was learned elsewhere or before; what no gate is for yet waits for one.
+
+        Raises:
+            ValueError: it is nothing that a gate learned.
+        """
+        for name, (_, gate) in self._gates.items():
+            if _key(name, gate) == key:
+                gate.absorb(state)
+                return
+        self._states[key] = state
 
     def gate(self, namespace: Namespace, model: str) -> Gate:
         """Return the gate of a namespace."""
@@ -132,11 +162,18 @@ class Judges:
             return known[1]
         gate = self._make_gate(GateSettings(target=_target(namespace), shadow=_shadow(namespace.shadow)), model)
         # Labels are of scores, not of a target: a gate with a new target goes on with what the old one had learned.
-        before = known[1].state() if known is not None else self._restored.get(namespace.name)
-        if before is not None:
-            gate.restore(before)
+        if known is not None:
+            self._states[_key(namespace.name, known[1])] = known[1].state()
+        # What cannot be read teaches nothing, and is replaced.
+        with suppress(ValueError):
+            gate.absorb(self._states.pop(_key(namespace.name, gate), {}))
         self._gates[namespace.name] = (setting, gate)
         return gate
+
+    @staticmethod
+    def _shadow(namespace: Namespace, gate: Gate) -> Report | None:
+        shadow = gate.shadow_report()
+        return None if namespace.shadow is None else _report(gate, namespace.shadow, shadow or _NOTHING)
 
     def _first(
         self, namespace: Namespace, prompt: str, candidates: Sequence[Candidate]
@@ -151,6 +188,19 @@ class Judges:
                 return candidate, verdict, refused
             refused = refused or verdict.guard.value
         return None, None, refused
+
+
+def _key(namespace: str, gate: Gate) -> str:
+    # By its scale as well: replicas on the way to another model teach each other nothing, and overwrite nothing.
+    return f"{namespace} {gate.scale}"
+
+
+def _report(gate: Gate, demand: Demand, report: Report) -> Report:
+    """Return how a demand stands: a fixed threshold by its own labels, a target as its gate says."""
+    if demand.threshold is None:
+        return report
+    served = [label.is_right for label in gate.labels if label.similarity >= demand.threshold]
+    return Report(Threshold(demand.threshold), len(served), served.count(False))
 
 
 def _policy(namespace: Namespace) -> Policy:

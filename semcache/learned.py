@@ -1,36 +1,41 @@
-"""What feedback taught, kept over restarts: a file that is replaced from time to time, and at the end."""
+"""What feedback taught, told to all replicas and kept over restarts: a note in the store for each gate.
+
+    start, every interval, stop:     read the notes ──▶ join each ──▶ write those that lacked something
+
+1. Joining counts nothing twice and knows no order (`evidence.py`), so replicas may write over each other: who finds that
+   something of his is missing writes it again, one interval later.
+2. A store that fails, or a note that cannot be read, costs the others nothing and is told in the log.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from pathlib import Path
+from typing import Any
 
+from semcache.errors import StoreError
 from semcache.judging import Judges
-from serving.files import replace_file
+from semcache.store import EntryStores
 
 log = logging.getLogger(__name__)
 
+TOPIC = "gates"
+
 
 class Learned:
-    """Reads the file at start and writes it behind."""
+    """Reads and writes the notes."""
 
-    def __init__(self, judges: Judges, path: Path, interval_seconds: float) -> None:
+    def __init__(self, judges: Judges, stores: EntryStores, interval_seconds: float) -> None:
         self._judges = judges
-        self._path = path
+        self._stores = stores
         self._interval_seconds = interval_seconds
-        self._written = ""
+        self._known: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take up what was learned before; a file that cannot be read is told and begun anew."""
-        try:
-            self._judges.restore(json.loads(await asyncio.to_thread(self._path.read_text)))
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, AttributeError) as error:
-            log.warning("%s cannot be read, calibration begins anew: %s", self._path, error)
+        """Take up what was learned before, and go on exchanging."""
+        await self.exchange()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -38,23 +43,39 @@ class Learned:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            await self._write()
+            await self.exchange()
+
+    async def exchange(self) -> None:
+        """Join what others have learned, and have them know what this one has."""
+        try:
+            notes = await self._stores.notes(TOPIC)
+            for name, text in notes.items():
+                self._absorb(name, text)
+            for name, state in self._judges.states().items():
+                text = json.dumps(state, separators=(",", ":"))
+                if text != notes.get(name):
+                    await self._stores.note(TOPIC, name, text)
+                    self._known[name] = text
+        except StoreError as error:
+            log.warning("what was learned from feedback is not exchanged: %s", error)
+
+    def _absorb(self, name: str, text: str) -> None:
+        if text == self._known.get(name):
+            return
+        try:
+            self._judges.absorb(name, _read(text))
+        except ValueError as error:
+            log.warning("%s: what was learned cannot be read and is learned anew: %s", name, error)
+        self._known[name] = text
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval_seconds)
-            await self._write()
+            await self.exchange()
 
-    async def _write(self) -> None:
-        text = json.dumps(self._judges.state(), separators=(",", ":"))
-        if text == self._written:
-            return
-        try:
-            await asyncio.to_thread(self._replace, text)
-            self._written = text
-        except OSError as error:
-            log.warning("%s cannot be written: %s", self._path, error)
 
-    def _replace(self, text: str) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(self._path, text)
+def _read(text: str) -> dict[str, Any]:
+    state = json.loads(text)
+    if isinstance(state, dict):
+        return state
+    raise ValueError("no JSON object")

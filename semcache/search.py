@@ -101,6 +101,7 @@ class Search:
                 backend.model,
                 each.ask.turn.prompt,
                 candidates,
+                now,
                 confidence_min=each.ask.confidence_min,
                 explores=each.explores,
             )

@@ -181,11 +181,10 @@ class CacheSettings(Group):
     """Entries whose uses may wait to be written down; further ones are not counted."""
     judged_max: int = Field(default=65_536, ge=1)
     """Lookups that feedback was given on are remembered, so that none counts twice."""
-    state_file: str = ""
-    """File that keeps what was learned from feedback; empty: `gates.json` in SEMCACHE_EDGE_FOLDER. It holds scores and
-    judgements, and no text."""
-    state_interval: Seconds = Field(default=30.0, gt=0)
-    """How often it is written: a crash forgets the judgements since, and no more."""
+    state_interval: Seconds = Field(default=10.0, gt=0)
+    """How often what feedback taught is written to the store and joined with what other replicas were taught: they know of
+    it after two such intervals at most, and a crash forgets the judgements of as many. It is scores and judgements, and no
+    text: up to 150 kB a namespace."""
     prompts_remembered: int = Field(default=4_096, ge=0)
     """Prompts whose embedding is remembered, so that what was looked up is not embedded again when it is stored; 1.5 kB
     each."""

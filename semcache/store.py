@@ -3,7 +3,8 @@
     EntryStores ── open(model) ──▶ EntryStore          one folder or collection per model identity
          │                            get · nearest · add · amend · remove · evict · compact · count · scan
          ├── serve(alias, slug)       which of them answers for a namespace: moved at once, and back
-         └── epochs                   of namespaces, beside all models: a migration cannot bring one back
+         ├── epochs                   of namespaces, beside all models: a migration cannot bring one back
+         └── notes                    of what replicas tell each other
 
 1. Scope, epoch, expiry and state are conditions *inside* the vector search: nobody else's entry, nothing expired,
    invalidated or quarantined is ever returned, and the k nearest are k that may be served.
@@ -190,6 +191,12 @@ class EntryStores(Protocol):
         It is the time in milliseconds where that is more, so that two replicas that advance at once cannot
         bring an old one back.
         """
+
+    async def notes(self, topic: str) -> Mapping[str, str]:
+        """Return what is noted under a topic, by name, whichever replica noted it."""
+
+    async def note(self, topic: str, name: str, text: str) -> None:
+        """Have a note say this, for all replicas: durable when it returns, and the last writer wins."""
 
     async def stop(self) -> None:
         """Let go; calls under way get StoreUnavailable or StoreTimeout."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from semcache.answers import Answer, Kept, Outcome, Refusal
 from semcache.entry import Usage
-from semcache.namespaces import Namespace
+from semcache.namespaces import Demand, Namespace
 
 _Z_95 = 1.959964
 
@@ -24,12 +24,24 @@ class Tally:
     wrong: int = 0
     stored: int = 0
     refused: int = 0
+    shadow: Demand | None = None
+    """The candidate setting that `shadow_hits` are of; with another one they are counted anew."""
+    shadow_asked: int = 0
+    shadow_hits: int = 0
+    """Lookups that it would have answered, exact hits included."""
 
     def count_answer(self, answer: Answer) -> None:
         """Take an answer."""
         self.outcomes[answer.outcome] += 1
         if answer.entry is not None:
             self.saved = _sum(self.saved, answer.entry.completion.usage)
+
+    def count_shadow(self, shadow: Demand, *, is_hit: bool) -> None:
+        """Take what a candidate setting would have made of a lookup."""
+        if shadow != self.shadow:
+            self.shadow, self.shadow_asked, self.shadow_hits = shadow, 0, 0
+        self.shadow_asked += 1
+        self.shadow_hits += is_hit
 
     def count_kept(self, kept: Kept) -> None:
         """Take what became of an offer."""

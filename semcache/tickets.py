@@ -32,6 +32,7 @@ class Ticket:
     score: float | None = None
     """The verifier's; none where nothing was judged, or a guard refused."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    similarity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ def read_ticket(text: str) -> Ticket | None:
             None | str() as entry,
             None | int() | float() as score,
             str(nonce),
+            int() | float() as similarity,
         ]:
-            if score is None or math.isfinite(score):
-                return Ticket(namespace, ScopeId(scope), epoch, EntryId(entry) if entry else None, score, nonce)
+            if math.isfinite(score or 0.0) and math.isfinite(similarity):
+                judged = EntryId(entry) if entry else None
+                return Ticket(namespace, ScopeId(scope), epoch, judged, score, nonce, similarity)
     return None
 
 

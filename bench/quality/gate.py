@@ -15,6 +15,7 @@ from bench.quality.boosting import Matrix
 from bench.quality.protocol import Stream
 from bench.quality.sheet import Sheet
 from semcache.calibration import Gate, GateSettings
+from semcache.evidence import Label
 from semcache.judging import SIMILARITY_MIN
 from semcache.logistic import Curve
 from semcache.threshold import Target
@@ -66,15 +67,15 @@ def roll(stream: Stream, sheet: Sheet, scores: Matrix, target: Target, *, share:
     for place, request in enumerate(stream.order):
         nearest = stream.nearest(request, inserted, vetoed)
         if nearest is None or similarities[nearest] < SIMILARITY_MIN:
-            gate.decide(None)
+            gate.decide(None, float(place))
             inserted[request] = True
             continue
-        is_hit = gate.decide(levels[nearest]).is_served
+        is_hit = gate.decide(levels[nearest], float(place)).is_served
         inserted[request] = not is_hit
         if place >= judged_from:
             hits += is_hit
             wrong += is_hit and not is_same[nearest]
         if draw.random() < share:
             labels += 1
-            gate.learn(levels[nearest], is_same[nearest], float(place))
+            gate.learn(str(place), Label(float(place), levels[nearest], is_same[nearest]))
     return Rolled(len(stream.order) - judged_from, hits, wrong, labels)

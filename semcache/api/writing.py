@@ -7,9 +7,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.answers import Answer, Kept
+from semcache.calibration import Report
 from semcache.curating import NamespaceState
 from semcache.entry import Completion, Usage
-from semcache.tallies import Share
+from semcache.namespaces import Demand
+from semcache.tallies import Share, Tally, share
 
 _NANOS = 1_000_000_000
 
@@ -53,8 +55,8 @@ def write_kept(kept: Kept) -> bytes:
 
 def write_state(state: NamespaceState, since: float) -> wire.NamespaceState:
     """Return how a namespace does."""
-    tally, namespace, gate = state.tally, state.namespace, state.gate
-    return wire.NamespaceState(
+    tally, namespace, standing = state.tally, state.namespace, state.standing
+    written = wire.NamespaceState(
         namespace=namespace.name,
         embedding_model=state.model,
         entries=state.entries,
@@ -68,12 +70,26 @@ def write_state(state: NamespaceState, since: float) -> wire.NamespaceState:
         error_rate=_write_share(state.error_rate),
         target_error=namespace.target_error or 0.0,
         threshold=namespace.threshold or 0.0,
-        is_gate_open=namespace.enabled and namespace.semantic and (gate is None or not gate.threshold.is_closed),
-        labels=tally.right + tally.wrong if gate is None else gate.labels,
+        is_gate_open=namespace.enabled and namespace.semantic and not standing.setting.threshold.is_closed,
+        labels=standing.labels,
         saved=write_usage(tally.saved),
         saved_micros=tally.saved_micros(namespace),
         stored=tally.stored,
         refused=tally.refused,
+    )
+    if namespace.shadow is not None and standing.shadow is not None:
+        written.shadow.CopyFrom(_write_shadow(namespace.shadow, standing.shadow, tally))
+    return written
+
+
+def _write_shadow(demand: Demand, report: Report, tally: Tally) -> wire.ShadowState:
+    is_counted = demand == tally.shadow
+    return wire.ShadowState(
+        target_error=demand.target_error or 0.0,
+        threshold=demand.threshold or 0.0,
+        is_gate_open=not report.threshold.is_closed,
+        hit_rate=_write_share(share(tally.shadow_hits, tally.shadow_asked) if is_counted else share(0, 0)),
+        error_rate=_write_share(share(report.wrong, report.labels)),
     )
 
 

@@ -6,6 +6,7 @@ One file: it is one contract, and every kind of store runs all of it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -424,3 +425,20 @@ async def test_an_epoch_starts_at_nothing_and_only_grows(stores: EntryStores) ->
 
     base = int(NOW * 1000)
     assert seen == [0, 0, base, base + 1, base + 2, base + 1000, 0, base + 1000]
+
+
+async def test_a_note_says_what_was_noted_last(stores: EntryStores) -> None:
+    texts = {f"gate {number} of 日本/..": json.dumps({"n": number, "long": "x" * 2_000}) for number in range(20)}
+    for name, text in texts.items():
+        await stores.note("gates", name, text)
+    await stores.note("others", "gate 1 of 日本/..", "of another topic")
+    await stores.note("gates", "gate 1 of 日本/..", "later")
+
+    assert await stores.notes("gates") == texts | {"gate 1 of 日本/..": "later"}
+    assert await stores.notes("none") == {}
+
+
+async def test_notes_change_no_epoch(stores: EntryStores) -> None:
+    await stores.note("gates", "support", "text")
+
+    assert await stores.epochs(["support"]) == [0]

@@ -27,6 +27,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.embedder import FakeEmbedder
 from tests.fakes.store import FakeStore, FakeStores
 
+# Of a lookup that nothing holds up: the event loop has real time, and a machine under load is slow.
+PATIENCE_SECONDS = 5.0
 EVERYONE = CallerRule(anyone=True, roles=frozenset(Role))
 # One tree: a similarity above 0.8 scores 4, below -4.
 SURE_ABOVE = 0.8
@@ -36,6 +38,10 @@ PRIOR = Curve(pivot=0.0, intercept=0.0, slope=2.0, variance_intercept=0.01, vari
 
 def make_gate(settings: GateSettings, model: str) -> Gate:
     return Gate(settings, PRIOR, model)
+
+
+def make_judges() -> Judges:
+    return Judges(Verifier(FOREST, Weights({}, 1.0), 0.0), make_gate, draw=random.Random(7))
 
 
 def namespace(**fields: Any) -> Namespace:
@@ -75,7 +81,7 @@ class World:
         scope = scope or Scope(self.namespace.name, tenant="acme")
         turn = fields.pop("turn", Turn(normalise(prompt)))
         return Ask(**{
-            "namespace": self.namespace, "scope": scope, "turn": turn, "deadline": self.clock.steady() + 0.15, **fields
+            "namespace": self.namespace, "scope": scope, "turn": turn, "deadline": self.clock.steady() + PATIENCE_SECONDS, **fields
         })  # fmt: skip
 
     def offer(self, prompt: str, scope: Scope | None = None, **fields: Any) -> Offer:
@@ -106,7 +112,7 @@ async def make_world(**settings: Any) -> World:
     await embedder.start()
     store = await stores.open(embedder.identity)
     backends = OneBackend(Backend(embedder, store))
-    judges = Judges(Verifier(FOREST, Weights({}, 1.0), 0.0), make_gate, draw=random.Random(7))
+    judges = make_judges()
     leases = MemoryLeases(LeaseSettings(), clock)
     sweeper = Sweeper(stores, dict, SweeperSettings(pause=0.0), clock, registry)
     cache = Cache(stores, backends, leases, judges, sweeper.purge, CacheSettings(**settings), clock, registry)

@@ -52,6 +52,7 @@ namespaces:
     callers: [{{anyone: true, roles: [administer]}}]
   - {{<<: *open, name: sales}}
   - {{<<: *open, name: chats, history: similar}}
+  - {{<<: *open, name: shadowed, threshold: 1, shadow: {{threshold: 0.9}}}}
   - {{<<: *open, name: closed, enabled: false}}
   - {{<<: *open, name: small, retention: {{text_bytes_max: 20, prompt_bytes_max: 60, temperature_max: 0.5}}}}
   - name: guarded

@@ -97,6 +97,8 @@ class FakeStores:
         self._stores: dict[str, FakeStore] = {}
         self._aliases: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
+        self._notes: dict[str, dict[str, str]] = {}
+        self.failure: StoreError | None = None
 
     async def start(self) -> None:
         pass
@@ -126,6 +128,16 @@ class FakeStores:
     async def advance_epoch(self, namespace: str, now: float) -> int:
         self._epochs[namespace] = max(self._epochs.get(namespace, 0) + 1, int(now * 1000))
         return self._epochs[namespace]
+
+    async def notes(self, topic: str) -> Mapping[str, str]:
+        if self.failure is not None:
+            raise self.failure
+        return dict(self._notes.get(topic, {}))
+
+    async def note(self, topic: str, name: str, text: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self._notes.setdefault(topic, {})[name] = text
 
     async def stop(self) -> None:
         pass

@@ -299,6 +299,20 @@ async def test_a_namespace_tells_how_it_does(served: Served, tenant: str) -> Non
     )
 
 
+async def test_a_shadow_setting_is_described_beside_the_one_that_serves(served: Served, tenant: str) -> None:
+    await served.call(store(PASSWORD, "By mail.", "shadowed", tenant))
+    missed = await served.call(lookup(NEAR, "shadowed", tenant))
+    await served.call(
+        wire.FeedbackRequest(namespace="shadowed", lookup_id=missed.lookup_id, judgement=wire.JUDGEMENT_RIGHT)
+    )
+
+    (state,) = (await served.call(wire.DescribeRequest(namespace="shadowed"))).namespaces
+
+    assert (told(missed)[0], state.threshold, round(state.shadow.threshold, 3)) == ("OUTCOME_MISS", 1.0, 0.9)
+    assert (state.shadow.is_gate_open, state.hit_rate.value, state.shadow.hit_rate.value) == (True, 0.0, 1.0)
+    assert (state.shadow.error_rate.value, state.shadow.error_rate.count, state.labels) == (0.0, 1, 1)
+
+
 async def test_health_and_reflection_know_the_service(served: Served) -> None:
     checked = await health_pb2_grpc.HealthStub(served.channel).Check(health_pb2.HealthCheckRequest(service=NAME))
     asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=NAME)

@@ -1,4 +1,4 @@
-"""Two replicas over one Qdrant and one Redis: who asks the same at the same time shares one fetch."""
+"""Two replicas over one Qdrant and one Redis: they share fetches, invalidations, and what feedback teaches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from google.protobuf.duration_pb2 import Duration
 from pydantic import SecretStr
 
 from protos.semcache.v1 import semcache_pb2 as wire
-from semcache.settings import QdrantSettings, SemcacheRedisSettings
+from semcache.settings import CacheSettings, QdrantSettings, SemcacheRedisSettings
 from tests.fakes.qdrant_server import QdrantServer
 from tests.fakes.redis_servers import RedisServer, running
-from tests.fakes.semcache_service import Served, lookup, serving, settings, store
+from tests.fakes.semcache_service import PATIENT, Served, lookup, serving, settings, store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -28,9 +28,11 @@ namespaces:
   - name: support
     explore: 0
     threshold: 0.8
-    callers: [{anyone: true, roles: [administer]}]
+    callers: &all [{anyone: true, roles: [administer]}]
+  - {name: gated, explore: 0, target_error: 0.05, callers: *all}
 """
 CALLERS = 50
+JUDGED = 40
 BEGINNINGS = ("How do I", "How can I", "How could I", "How do you", "How to")
 ENDINGS = ("", "?", " please", " please?", "??", "!", " now", " now?", " today", " today?")
 NEAR = [f"{one} reset my password{other}" for one, other in product(BEGINNINGS, ENDINGS)]
@@ -50,6 +52,7 @@ async def replicas(redis: RedisServer, tmp_path: Path) -> AsyncIterator[tuple[Se
     shared = {
         "qdrant": QdrantSettings(url=SecretStr("http://127.0.0.1:6333"), grpc_port=qdrant.port, timeout=20.0),
         "redis": SemcacheRedisSettings(url=SecretStr(str(redis.path))),
+        "cache": CacheSettings(**PATIENT, state_interval=0.05),
     }
     async with AsyncExitStack() as stack:
         served = [await stack.enter_async_context(serving(settings(tmp_path, NAMESPACES, **shared))) for _ in range(2)]
@@ -112,3 +115,41 @@ async def test_feedback_at_one_replica_is_heard_by_the_other_though_it_counts_us
     await second.service.cache.upkeep.flush()
 
     assert (await second.call(lookup(prompt))).outcome == wire.OUTCOME_MISS
+
+
+async def test_a_gate_that_feedback_at_one_replica_closes_is_closed_at_the_other(
+    replicas: tuple[Served, Served],
+) -> None:
+    first, second = replicas
+    prompt, near = "How do I reset my password?", lookup("How can I reset my password?", "gated")
+    await first.call(store(prompt, namespace="gated"))
+    hits = [await first.call(near) for _ in range(JUDGED)]
+    before = await second.call(near)
+
+    for hit in hits:
+        wrong = wire.FeedbackRequest(namespace="gated", lookup_id=hit.lookup_id, judgement=wire.JUDGEMENT_WRONG)
+        await first.call(wrong)
+
+    await until_labels(second, JUDGED)
+    await first.call(store(prompt, "By telephone.", "gated"))
+    after = [await replica.call(near) for replica in replicas]
+    states = [await described(replica) for replica in replicas]
+    assert before.outcome == wire.OUTCOME_SEMANTIC
+    assert {each.outcome for each in after} == {wire.OUTCOME_MISS}
+    assert after[0].reason == after[1].reason in {wire.REASON_GATE_CLOSED, wire.REASON_LOW_CONFIDENCE}
+    assert [(state.is_gate_open, state.labels) for state in states] == [(states[0].is_gate_open, states[0].labels)] * 2
+
+
+async def described(served: Served) -> wire.NamespaceState:
+    response: wire.DescribeResponse = await served.call(wire.DescribeRequest(namespace="gated"))
+    return response.namespaces[0]
+
+
+async def until_labels(served: Served, number: int) -> None:
+    """Wait until a replica has heard of so many judgements; the test's own timeout bounds it."""
+    gate = served.service.judges.gate
+    namespace = served.service.source.current.find("gated")
+    assert namespace is not None
+    backend = served.service.models.of(namespace)
+    assert backend is not None
+    await served.until(lambda: len(gate(namespace, backend.model).labels) == number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,10 +13,10 @@ from google.protobuf import proto
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from rich.console import Console
-from rich.table import Table
 
 from protos.semcache.v1 import semcache_pb2 as wire
 from weir.commands.cache_options import STATUS_ERROR, cache_options, client, run
+from weir.commands.cache_sheet import sheets
 
 
 @click.group(
@@ -47,40 +47,8 @@ async def _stats(options: dict[str, Any]) -> int:
     if options["is_json"]:
         click.echo(json.dumps([MessageToDict(state, preserving_proto_field_name=True) for state in states], indent=2))
     else:
-        Console(highlight=False).print(table(states))
+        Console(highlight=False).print(sheets(states))
     return 0
-
-
-def table(states: Sequence[wire.NamespaceState]) -> Table:
-    """Draw a row for each namespace."""
-    drawn = Table()
-    for column in ("namespace", "entries", "lookups", "hits", "of them wrong", "gate", "tokens saved", "saved net"):
-        drawn.add_column(column)
-    for state in states:
-        asked = state.exact_hits + state.semantic_hits + state.misses
-        drawn.add_row(
-            state.namespace,
-            f"{state.entries}",
-            f"{asked} (+{state.bypasses} bypassed)" if state.bypasses else f"{asked}",
-            f"{state.exact_hits} exact, {state.semantic_hits} semantic, {share(state.hit_rate)}",
-            f"{share(state.error_rate)} of {state.error_rate.count} judged"
-            if state.error_rate.count
-            else "none judged",
-            _gate(state),
-            f"{state.saved.input_tokens + state.saved.output_tokens}",
-            f"{state.saved_micros / 1e6:.2f}",
-        )
-    return drawn
-
-
-def share(of: wire.Share) -> str:
-    """Return a share with its interval."""
-    return f"{of.value:.1%} ({of.low:.1%}–{of.high:.1%})" if of.count else "–"
-
-
-def _gate(state: wire.NamespaceState) -> str:
-    asked = f"similarity {state.threshold:g}" if state.threshold else f"error ≤ {state.target_error:g}"
-    return f"{'open' if state.is_gate_open else 'closed'}, {asked}"
 
 
 @cache.command()

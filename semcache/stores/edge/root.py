@@ -4,6 +4,7 @@ folder/                0700
 ├── lock               held while a service has the folder
 ├── aliases.json       alias → slug
 ├── epochs.json        namespace → epoch
+├── notes/<topic>/     a file each, named by what stands for its name
 └── models/<slug>/     identity.json, current, 1/ …
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -27,6 +29,8 @@ from semcache.stores.edge.store import EdgeStore
 from serving.files import replace_file
 
 _IDENTITY = "identity.json"
+# Of what stands for a note's name: names may hold anything.
+_NAME_DIGITS = 32
 
 
 class EdgeStores:
@@ -113,6 +117,20 @@ class EdgeStores:
         self._epochs[namespace] = epoch
         return epoch
 
+    async def notes(self, topic: str) -> Mapping[str, str]:
+        """Read the files of a topic; one that is damaged is none."""
+        return await asyncio.to_thread(self._read_notes, topic)
+
+    async def note(self, topic: str, name: str, text: str) -> None:
+        """Replace the file of a note."""
+        folder = self._folder / "notes" / topic
+        try:
+            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+            path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:_NAME_DIGITS]}.json"
+            await asyncio.to_thread(replace_file, path, json.dumps({"name": name, "text": text}))
+        except OSError as error:
+            raise StoreUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+
     async def stop(self) -> None:
         """Stop every store and let the folder go."""
         for store in self._stores.values():
@@ -124,6 +142,14 @@ class EdgeStores:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _read_notes(self, topic: str) -> Mapping[str, str]:
+        found = {}
+        for path in (self._folder / "notes" / topic).glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                note = json.loads(path.read_text())
+                found[str(note["name"])] = str(note["text"])
+        return found
 
     def _read(self, name: str) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):

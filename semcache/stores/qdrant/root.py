@@ -1,4 +1,4 @@
-"""All collections of a deployment: one per model, aliases, and one for epochs."""
+"""All collections of a deployment: one per model, aliases, and one for epochs and notes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ from semcache.stores.qdrant.store import QdrantStore
 
 # Namespace of the ids of epochs; made once, at random.
 _EPOCHS = uuid.UUID("a6c3f2d5-6f0b-4f6a-8f5e-0d3b8a1f4c77")
+_MOST = qdrant.ReadConsistencyType.MAJORITY
+# A note may be 150 kB.
+_NOTES_PAGE = 16
 _PLAIN = re.compile(r"[a-z0-9]")
 
 
@@ -106,8 +109,7 @@ class QdrantStores:
     async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
         """Return epochs, as most copies have them."""
         ids = [_epoch_id(namespace) for namespace in namespaces]
-        most = qdrant.ReadConsistencyType.MAJORITY
-        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=most))
+        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=_MOST))
         found = {str(record.id): int((record.payload or {})["epoch"]) for record in records}
         return [found.get(one, 0) for one in ids]
 
@@ -120,6 +122,25 @@ class QdrantStores:
         await self._note(_epoch_id(namespace), {"namespace": namespace, "epoch": epoch}, lower)
         (after,) = await self.epochs([namespace])
         return max(epoch, after)
+
+    async def notes(self, topic: str) -> Mapping[str, str]:
+        """Return notes, as most copies have them."""
+        found: dict[str, str] = {}
+        chosen, start = to_filter([("is", "topic", topic)]), None
+        while True:
+            scroll = self._client.scroll(
+                self._epochs, chosen, _NOTES_PAGE, offset=start, with_payload=True, consistency=_MOST
+            )
+            records, start = await self._run(scroll)
+            found |= {record.payload["name"]: record.payload["text"] for record in records}
+            if start is None:
+                return found
+
+    async def note(self, topic: str, name: str, text: str) -> None:
+        """Write a note."""
+        # No topic has a line break in it.
+        one = str(uuid.uuid5(_EPOCHS, f"note\n{topic}\n{name}"))
+        await self._note(one, {"topic": topic, "name": name, "text": text})
 
     async def erase(self) -> None:
         """Remove every collection and alias of this deployment: what its prefix names, and nothing else."""

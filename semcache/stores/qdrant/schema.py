@@ -72,7 +72,7 @@ def collection(dimensions: int, settings: QdrantSettings) -> Mapping[str, Any]:
     }
 
 
-EPOCH_INDEXES: Mapping[str, Any] = {"epoch": _integer(is_range=True)}
+EPOCH_INDEXES: Mapping[str, Any] = {"epoch": _integer(is_range=True), "topic": _keyword()}
 """A server may be set up so that strict mode is on for every collection."""
 
 

@@ -10,6 +10,7 @@ from semcache.answers import Answer, Outcome, Reason
 from semcache.errors import EmbedTimeout, EmbedUnavailable, StoreTimeout, StoreUnavailable
 from semcache.scope import Scope
 from semcache.store import Candidate, Question, Selector
+from semcache.tickets import read_ticket
 from tests.fakes.caches import World, completion, make_world, namespace
 
 PASSWORD = "how do I reset my password"
@@ -211,3 +212,21 @@ async def test_a_shadow_setting_is_counted_and_serves_nothing() -> None:
 
     assert answer.outcome is Outcome.MISS
     assert world.value("shadow", outcome="hit") == 1
+
+
+async def test_a_shadow_setting_is_compared_by_its_hits_and_its_judged_errors() -> None:
+    world = await make_world()
+    world.namespace = namespace(target_error=None, threshold=0.99, shadow={"threshold": 0.8})
+    await world.store_one(PASSWORD)
+    for prompt in (PASSWORD, NEAR, "what is a weir and what is it for"):
+        await world.lookup(prompt)
+    missed = await world.lookup(NEAR)
+    assert missed.entry_id is not None
+
+    await world.cache.judge(world.namespace, missed.entry_id, read_ticket(missed.lookup_id), is_right=False)
+
+    state = await world.cache.curating.describe(world.namespace, world.cache.tally(world.namespace))
+    assert (state.tally.shadow_asked, state.tally.shadow_hits) == (4, 3)
+    assert world.value("shadow.judged", judgement="wrong") == 1
+    assert state.standing.shadow is not None
+    assert (state.standing.shadow.labels, state.standing.shadow.wrong) == (1, 1)

@@ -109,17 +109,20 @@ async def test_a_description_counts_and_bounds() -> None:
     state = await world.cache.curating.describe(world.namespace, world.cache.tally(world.namespace))
 
     assert (state.entries, state.epoch, state.hit_rate.value, state.error_rate.value) == (1, 0, 0.5, 0.0)
-    assert state.gate is not None
+    assert (state.standing.labels, state.standing.shadow) == (1, None)
     assert state.model == world.embedder.identity.slug
 
 
-async def test_a_namespace_with_a_threshold_has_no_gate() -> None:
+async def test_a_threshold_stands_by_the_labels_above_it() -> None:
     world = await make_world()
     world.namespace = namespace(target_error=None, threshold=0.9)
+    await world.store_one(PASSWORD)
+    await judged(world, is_right=False)
 
     state = await world.cache.curating.describe(world.namespace, world.cache.tally(world.namespace))
 
-    assert state.gate is None
+    assert (state.standing.setting.labels, state.standing.setting.wrong) == (1, 1)
+    assert not state.standing.setting.threshold.is_closed
 
 
 async def test_without_its_model_a_namespace_cannot_be_described() -> None:

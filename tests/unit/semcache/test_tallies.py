@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from semcache.answers import Answer, Outcome
 from semcache.entry import Completion, Usage
+from semcache.namespaces import Demand
 from semcache.tallies import Tally, share
 from tests.fakes.caches import namespace
 from tests.fakes.entries import entry
@@ -63,3 +64,14 @@ def test_a_bypass_is_no_lookup_that_was_asked() -> None:
         tally.count_answer(Answer(outcome))
 
     assert (tally.asked, tally.hits, tally.misses, tally.bypasses) == (3, 2, 1, 1)
+
+
+def test_another_shadow_setting_is_counted_anew() -> None:
+    tally, first, second = Tally(), Demand(threshold=0.9), Demand(target_error=0.01)
+    tally.count_shadow(first, is_hit=True)
+    tally.count_shadow(first, is_hit=False)
+    before = (tally.shadow_asked, tally.shadow_hits)
+
+    tally.count_shadow(second, is_hit=True)
+
+    assert (before, (tally.shadow_asked, tally.shadow_hits)) == ((2, 1), (1, 1))
