@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ratelimit.limits import Limit
 
@@ -38,6 +38,26 @@ class Descriptor:
     """Kind of token, for weights."""
     kinds: tuple[tuple[str, int], ...] = ()
     """Hits beside `hits`, each with its kind."""
+
+
+class Asked(Protocol):
+    """What a plan tells of its request."""
+
+    @property
+    def domain(self) -> str:
+        """Return the domain."""
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """Return the descriptors."""
+
+    @property
+    def hits(self) -> int | None:
+        """Return the request's own hits; None: not given."""
+
+    @property
+    def request_id(self) -> str:
+        """Return the id; empty: not given."""
 
 
 @dataclass(slots=True)

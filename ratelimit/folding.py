@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ratelimit.descriptor import Descriptor, Request
+from ratelimit.descriptor import Asked, Descriptor
 from ratelimit.plan import Plan, Step
 from ratelimit.specs import JsonValue
 from ratelimit.verdict import Status
@@ -54,7 +54,7 @@ def metadata(plan: Plan, statuses: Sequence[Status]) -> dict[str, JsonValue]:
     return answer
 
 
-def request_metadata(request: Request) -> dict[str, JsonValue]:
+def request_metadata(request: Asked) -> dict[str, JsonValue]:
     """Return what was asked, in the reference's words."""
     answer: dict[str, JsonValue] = {
         "domain": request.domain,

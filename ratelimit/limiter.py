@@ -175,6 +175,7 @@ class Limiter:
     def _draft(self, ask: Ask, now: float, spans: Spans) -> Draft:
         draft = Draft(ask, [])
         charges: list[Charge] = []
+        stems = ask.plan.stems
         for position, step in enumerate(ask.plan.steps):
             rule = step.rule
             if rule is None:
@@ -185,7 +186,7 @@ class Limiter:
                 draft.statuses.append(UNLIMITED)
                 continue
             span = spans[limit.unit]
-            key = step.stem + span.suffix
+            key = stems[position] + span.suffix
             status = Status(is_over=False, limit=limit, remaining=0, reset_seconds=span.reset_seconds)
             draft.statuses.append(status)
             hits = ask.hits if step.hits is None else step.hits

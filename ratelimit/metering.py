@@ -49,12 +49,12 @@ class Metering:
 
     def note(self, plan: Plan, hits: int, now: float, *, is_over: bool) -> None:
         """Take note of a request that was answered; `hits` as in `Ask`, `now` in steady seconds."""
-        for step in plan.steps:
+        for position, step in enumerate(plan.steps):
             spent = hits if step.hits is None else step.hits
             if spent == 0 and not is_over:
-                self._check(step, now)
+                self._check(step, plan.stems[position], now)
             elif spent > 0 and self._counters and not step.is_refund:
-                self._charge(step, spent)
+                self._charge(step, plan.stems[position], spent)
 
     def turn(self, now: float) -> None:
         """Count the checks whose time is over."""
@@ -71,18 +71,18 @@ class Metering:
             watched.turns_at = now + self._wait_seconds
             self._counters.move_to_end(stem)
 
-    def _check(self, step: Step, now: float) -> None:
+    def _check(self, step: Step, stem: str, now: float) -> None:
         if step.rule is None or step.rule.limit is None:
             return
-        watched = self._counters.get(step.stem)
+        watched = self._counters.get(stem)
         if watched is None:
             if len(self._counters) >= self._counters_max:
                 return
-            watched = self._counters[step.stem] = _Watched(step.stats_key, now + self._wait_seconds)
+            watched = self._counters[stem] = _Watched(step.stats_key, now + self._wait_seconds)
         watched.fresh += 1
 
-    def _charge(self, step: Step, spent: int) -> None:
-        watched = self._counters.get(step.stem)
+    def _charge(self, step: Step, stem: str, spent: int) -> None:
+        watched = self._counters.get(stem)
         if watched is None:
             return
         if watched.stale:

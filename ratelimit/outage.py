@@ -78,27 +78,28 @@ class Outage:
         if not plan.survives_outage:
             self._answers[OnStoreError.ERROR].add()
             return None
-        statuses = [await self._status(step, hits, spans) for step in plan.steps]
+        told = zip(plan.steps, plan.stems, strict=True)
+        statuses = [await self._status(step, stem, hits, spans) for step, stem in told]
         if not any(each.is_over for each in statuses) or _is_charge(wanted):
             self._keep(_forced(wanted), error)
         return statuses
 
-    async def _status(self, step: Step, hits: int, spans: Spans) -> Status:
+    async def _status(self, step: Step, stem: str, hits: int, spans: Spans) -> Status:
         rule = step.rule
         if rule is None or rule.limit is None:
             return NO_LIMIT if rule is None else UNLIMITED
         mode = rule.modes.on_store_error
         self._answers[mode].add()
         if mode is OnStoreError.LOCAL:
-            return await self._locally(step, hits, spans)
+            return await self._locally(step, stem, hits, spans)
         is_over = mode is OnStoreError.CLOSED and not rule.shadow_mode and not step.is_refund
         if is_over:
             return Status(is_over=True, limit=rule.limit, remaining=0, reset_seconds=_CLOSED_RESET_SECONDS)
         return Status(is_over=False, limit=rule.limit, remaining=rule.limit.capacity, reset_seconds=0)
 
-    async def _locally(self, step: Step, hits: int, spans: Spans) -> Status:
+    async def _locally(self, step: Step, stem: str, hits: int, spans: Spans) -> Status:
         """Count one descriptor here."""
-        countings = tuple(_shared(counting, step) for counting in _countings(step))
+        countings = tuple(_shared(counting, step) for counting in _countings(step, stem))
         mine = replace(step, countings=countings)
         op = Op.REFUND if step.is_refund else Op.CHARGE
         draws = [draw_of(counting, op, step.cost(hits), Role.BLOCK, "", spans) for counting in countings]
@@ -143,10 +144,10 @@ class Outage:
                 await asyncio.sleep(_REPLAY_PAUSE_SECONDS)
 
 
-def _countings(step: Step) -> Sequence[Counting]:
+def _countings(step: Step, stem: str) -> Sequence[Counting]:
     if step.countings or step.rule is None or step.rule.limit is None:
         return step.countings
-    return (Counting(step.rule.limit, step.stem, Terms(Algorithm.REFERENCE, step.rule.limit.amount), step.near_mark),)
+    return (Counting(step.rule.limit, stem, Terms(Algorithm.REFERENCE, step.rule.limit.amount), step.near_mark),)
 
 
 def _shared(counting: Counting, step: Step) -> Counting:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import floor
 
 from ratelimit.accounting import near_mark
-from ratelimit.descriptor import Descriptor, Entry, Phase, Request
+from ratelimit.descriptor import Asked, Descriptor, Entry, Phase, Request
 from ratelimit.draw import MEMORY_LIVES, Algorithm, Terms
 from ratelimit.limits import Limit
 from ratelimit.modes import Modes, OnStoreError, Reserve
@@ -45,8 +45,6 @@ class Step:
 
     rule: Rule | None
     """None: nothing matched, or another rule of the request replaced it."""
-    stem: str = ""
-    """Counter key up to the start of the window."""
     stats_key: str = ""
     near_mark: int = 0
     """Hits above it are near the limit."""
@@ -72,8 +70,10 @@ NO_RULE = Step(None)
 class Plan:
     """A request, matched."""
 
-    request: Request
+    request: Asked
     steps: tuple[Step, ...]
+    stems: tuple[str, ...]
+    """Counter key of each step up to the start of the window; empty where it has none."""
     is_known_domain: bool = True
     is_plain: bool = True
     """All of it is counted and asked as the reference does."""
@@ -94,7 +94,8 @@ class Plan:
         out when it is first asked, since most plans are never asked.
         """
         if self._adds_up is None:
-            stems = [step.stem for step in self.steps if step.rule is not None and step.rule.limit is not None]
+            counted = zip(self.steps, self.stems, strict=True)
+            stems = [stem for step, stem in counted if step.rule is not None and step.rule.limit is not None]
             is_refund = any(step.is_refund for step in self.steps)
             is_simple = self.is_plain and not self.survives_outage and not is_refund
             self._adds_up = is_simple and len(set(stems)) == len(stems)
@@ -127,35 +128,39 @@ class Planner:
         """Match every descriptor of `request`; `is_explicit` where the caller will say what it wants of the counters."""
         domain = rules.domains.get(request.domain)
         if domain is None:
-            return Plan(request, (NO_RULE,) * len(request.descriptors), is_known_domain=False)
-        steps = without_replaced(
-            [self._step(domain, descriptor, is_explicit=is_explicit) for descriptor in request.descriptors]
-        )
+            count = len(request.descriptors)
+            return Plan(request, (NO_RULE,) * count, ("",) * count, is_known_domain=False)
+        found = [self._step(domain, descriptor, is_explicit=is_explicit) for descriptor in request.descriptors]
+        steps = without_replaced([step for step, _ in found])
+        stems = tuple([stem if step.rule is not None else "" for step, (_, stem) in zip(steps, found, strict=True)])
         is_plain = not is_explicit and all(
             step.rule is None or step.rule.limit is None or not step.countings for step in steps
         )
         if not is_plain:
-            steps = tuple(self._joining(step, is_explicit=is_explicit) for step in steps)
+            counted = zip(steps, stems, strict=True)
+            steps = tuple(self._joining(step, stem, is_explicit=is_explicit) for step, stem in counted)
         return Plan(
             request,
             steps,
+            stems,
             is_plain=is_plain,
             is_kept=any(map(_keeps, steps)),
             survives_outage=_survive(steps),
             has_extras=any(step.rule is not None and step.rule.modes.has_extras for step in steps),
         )
 
-    def _step(self, domain: Domain, descriptor: Descriptor, *, is_explicit: bool) -> Step:
+    def _step(self, domain: Domain, descriptor: Descriptor, *, is_explicit: bool) -> tuple[Step, str]:
+        """Return a step and its stem."""
         if descriptor.override is not None:
             return self._override(domain, descriptor, descriptor.override)
         match = domain.match(descriptor.entries)
         if match is None:
-            return NO_RULE
-        stem = self._stem(domain.name, match.counted)
-        step = self._counting(match.rule, stem, match.stats_key, descriptor)
+            return NO_RULE, ""
+        stem = self.stem(domain.name, match.counted)
+        step = self._counting(match.rule, match.stats_key, descriptor)
         if match.rule.limit is None or (not domain.hash_tag and match.rule.is_counted_plainly):
-            return step
-        return replace(step, countings=tuple(self._countings(domain, match, stem, is_explicit=is_explicit)))
+            return step, stem
+        return replace(step, countings=tuple(self._countings(domain, match, stem, is_explicit=is_explicit))), stem
 
     def _countings(self, domain: Domain, match: Match, plain_stem: str, *, is_explicit: bool) -> Iterator[Counting]:
         modes = match.rule.modes
@@ -167,29 +172,28 @@ class Planner:
                 stem, known = plain_stem, reference_terms(limit, modes)
             yield Counting(limit, stem, holding(known) if is_explicit else known, near)
 
-    def _joining(self, step: Step, *, is_explicit: bool) -> Step:
+    def _joining(self, step: Step, stem: str, *, is_explicit: bool) -> Step:
         """Have a plain rule be counted with those of our own, of which it is all or nothing."""
         rule = step.rule
         if rule is None or rule.limit is None or step.countings:
             return step
         known = reference_terms(rule.limit, rule.modes)
-        counting = Counting(rule.limit, step.stem, holding(known) if is_explicit else known, step.near_mark)
+        counting = Counting(rule.limit, stem, holding(known) if is_explicit else known, step.near_mark)
         return replace(step, countings=(counting,))
 
-    def _override(self, domain: Domain, descriptor: Descriptor, limit: Limit) -> Step:
+    def _override(self, domain: Domain, descriptor: Descriptor, limit: Limit) -> tuple[Step, str]:
         """Plan a limit that the request carries: no rule's modes, metrics under the request's own values."""
         stats_key = domain.override_key(descriptor.entries)
         rule = Rule(limit, stats_key, Where("request"))
-        return self._counting(rule, self._stem(domain.name, descriptor.entries), stats_key, descriptor)
+        return self._counting(rule, stats_key, descriptor), self.stem(domain.name, descriptor.entries)
 
-    def _counting(self, rule: Rule, stem: str, stats_key: str, descriptor: Descriptor) -> Step:
+    def _counting(self, rule: Rule, stats_key: str, descriptor: Descriptor) -> Step:
         near = near_mark(rule.limit.amount, self._near_ratio) if rule.limit else 0
         hits = descriptor.hits
         if hits is not None or descriptor.kinds:
             hits = _total(rule, hits or 0, descriptor.kind, descriptor.kinds)
         return Step(
             rule,
-            stem,
             stats_key[:STATS_KEY_CHARACTERS_MAX],
             near,
             hits,
@@ -198,7 +202,8 @@ class Planner:
             descriptor.kind,
         )
 
-    def _stem(self, domain: str, entries: Sequence[Entry]) -> str:
+    def stem(self, domain: str, entries: Sequence[Entry]) -> str:
+        """Return the counter key of a descriptor, up to the start of the window."""
         # The reference's form to the letter: its replicas and ours count on the same keys.
         return f"{self._key_prefix}{domain}_" + "".join(f"{key}_{value}_" for key, value in entries)
 

@@ -76,9 +76,10 @@ class Node:
     detailed_metric: bool = False
     value_to_metric: bool = False
 
-    def find(self, key: str, value: str) -> Node | None:
-        """Return the child for one entry: exact, then the first pattern that fits, then the bare key."""
-        composite = f"{key}_{value}"
+    def find(self, key: str, composite: str) -> Node | None:
+        """Return the child for one entry, given its key and `<key>_<value>`: exact, then the first pattern that fits, then
+        the bare key.
+        """
         child = self.children.get(composite)
         if child is None:
             for pattern in self.patterns:
@@ -125,6 +126,8 @@ class Match:
     stats_key: str
     counted: tuple[Entry, ...]
     """The entries that name the counter: shared values are replaced by their pattern."""
+    shows_values: bool = False
+    """Values are in the stats key, or something else than the values is in the counter's name."""
 
 
 class Domain:
@@ -142,7 +145,7 @@ class Domain:
         """Return the rule at the last entry, or None."""
         node, path, has_values = self.root, [], False
         for key, value in entries:
-            child = node.find(key, value)
+            child = node.find(key, f"{key}_{value}")
             if child is None:
                 return None
             path.append(child)
@@ -154,7 +157,7 @@ class Domain:
         if not has_values and not node.detailed_metric:
             return Match(node.rule, node.rule.path, tuple(entries))
         counted = tuple((key, step.shared_value or value) for (key, value), step in zip(entries, path, strict=True))
-        return Match(node.rule, self._stats_key(path, counted), counted)
+        return Match(node.rule, self._stats_key(path, counted), counted, shows_values=True)
 
     def _stats_key(self, path: Sequence[Node], counted: Sequence[Entry]) -> str:
         if path[-1].detailed_metric:

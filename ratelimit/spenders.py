@@ -59,12 +59,12 @@ class Spenders:
 
     def add(self, plan: Plan, position: int, hits: int) -> None:
         """Add what one descriptor of a request spent."""
-        table, step = self._current, plan.steps[position]
-        spender = table.spenders.get(step.stem)
+        table, step, stem = self._current, plan.steps[position], plan.stems[position]
+        spender = table.spenders.get(stem)
         if spender is None:
             entries, rule = plan.request.descriptors[position].entries, step.rule.path if step.rule else ""
             spender = Spender(plan.request.domain, entries, rule, table.floor, table.floor)
-            table.spenders[step.stem] = spender
+            table.spenders[stem] = spender
         spender.spent += hits
         if len(table.spenders) > 2 * self._size:
             self._purge(table)

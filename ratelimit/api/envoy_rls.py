@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from ratelimit.accounting import Stats
 from ratelimit.api import rls_messages
 from ratelimit.api.denials import DenialLog
-from ratelimit.api.plans import MESSAGE_BYTES_MAX, Plans
+from ratelimit.api.requests import NO_DESCRIPTORS, NO_DOMAIN, NO_RULES, Requests
 from ratelimit.api.rls_messages import OwnEntries
-from ratelimit.api.shapes import Shape, shape_of
-from ratelimit.descriptor import Request
 from ratelimit.errors import BadRequest, StoreError, StoreRefused
 from ratelimit.limiter import Ask, Limiter
 from ratelimit.metering import Metering
 from ratelimit.plan import Plan, Planner
-from ratelimit.rules import RuleSet
 from ratelimit.settings import LimiterSettings, ModeSettings
 from ratelimit.source import Rules
 from ratelimit.verdict import Verdict
@@ -30,10 +27,6 @@ from serving.clock import Clock
 from serving.metrics import Registry
 
 PATH = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
-
-NO_DOMAIN = "rate limit domain must not be empty"
-NO_DESCRIPTORS = "rate limit descriptor list must not be empty"
-NO_RULES = "no rate limit configuration loaded"
 
 
 def own_entries(settings: LimiterSettings) -> OwnEntries:
@@ -57,11 +50,8 @@ class EnvoyRls:
         clock: Clock,
     ) -> None:
         self._limiter = limiter
-        self._planner = planner
         self._rules = rules
-        self._descriptors_max = settings.descriptors_max
-        self._own_entries = own_entries(settings)
-        self._plans = Plans(registry, entries_max=settings.plans_max, bytes_max=settings.plans_bytes_max)
+        self._requests = Requests(planner, rules, settings, own_entries(settings), registry)
         self._clock = clock
         self._metrics = Metrics(registry, stats)
         self._denials = denials
@@ -72,9 +62,9 @@ class EnvoyRls:
     async def should_rate_limit(self, calls: Sequence[Call]) -> Sequence[Reply]:
         """Answer a batch of RateLimitRequests."""
         started = self._clock.steady()
-        rules, modes = self._rules.current, self._rules.modes
-        self._plans.renew(self._rules.generation)
-        drafts = [self._ask(call, rules, modes) for call in calls]
+        modes = self._rules.modes
+        self._requests.renew()
+        drafts = [self._ask(call) for call in calls]
         asks = [draft for draft in drafts if isinstance(draft, Ask)]
         verdicts = iter(await self._limiter.decide(asks, modes) if asks else ())
         now = self._clock.steady()
@@ -85,10 +75,9 @@ class EnvoyRls:
         self._metrics.count_calls(len(calls), self._clock.steady() - started)
         return replies
 
-    def _ask(self, call: Call, rules: RuleSet | None, modes: ModeSettings) -> Ask | Failure:
+    def _ask(self, call: Call) -> Ask | Failure:
         try:
-            plan = self._plans.get(call.message)
-            ask = self._ask_anew(call, rules, modes) if plan is None else _ask_as(plan, plan.request, call.deadline)
+            ask = self._requests.ask(call.message, call.deadline)
         except BadRequest as error:
             self._metrics.service_error.add()
             # The reference answers its two own complaints with UNKNOWN; what it has no words for is the caller's fault.
@@ -97,37 +86,6 @@ class EnvoyRls:
         if not ask.plan.is_known_domain:
             self._metrics.count_unknown_domain(ask.plan)
         return ask
-
-    def _ask_anew(self, call: Call, rules: RuleSet | None, modes: ModeSettings) -> Ask:
-        """Plan a message that is not known as it is; perhaps it is but for its hits and its request id."""
-        message = call.message
-        shape = self._shape(message, modes)
-        if shape is None or shape.key is message:
-            plan = self._plan(message, rules)
-            self._plans.keep(None if shape is None else shape.key, plan)
-            return _ask_as(plan, plan.request, call.deadline)
-        known = self._plans.get(shape.key)
-        if known is None:
-            known = self._plan(message, rules)
-            self._plans.keep(shape.key, known)
-        return _ask_as(known.with_hits(shape.own_hits) if shape.own_hits else known, shape, call.deadline)
-
-    def _shape(self, message: bytes, modes: ModeSettings) -> Shape | None:
-        if len(message) > MESSAGE_BYTES_MAX:
-            return None
-        if modes.response_dynamic_metadata:  # it tells the request, with its hits
-            return Shape(message)
-        return shape_of(message, self._own_entries.request_id)
-
-    def _plan(self, message: bytes, rules: RuleSet | None) -> Plan:
-        request = rls_messages.parse(message, descriptors_max=self._descriptors_max, own=self._own_entries)
-        if not request.domain:
-            raise BadRequest(NO_DOMAIN)
-        if not request.descriptors:
-            raise BadRequest(NO_DESCRIPTORS)
-        if rules is None:
-            raise BadRequest(NO_RULES)
-        return self._planner.plan(request, rules)
 
     def _reply(self, ask: Ask, verdict: Verdict | StoreError, modes: ModeSettings, now: float) -> Reply:
         if isinstance(verdict, StoreError):
@@ -145,10 +103,6 @@ class EnvoyRls:
             response_headers=response_headers(modes) if modes.limit_response_headers_enabled else None,
             request_headers=request_headers(modes) if modes.limit_request_headers_enabled else None,
         )
-
-
-def _ask_as(plan: Plan, given: Request | Shape, deadline: float) -> Ask:
-    return Ask(plan, given.hits or 1, deadline, given.request_id)
 
 
 def response_headers(modes: ModeSettings) -> tuple[str, str, str]:

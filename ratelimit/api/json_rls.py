@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 
 from protos.interop.rls.v1 import rls_pb2
-from ratelimit.api.envoy_rls import NO_DESCRIPTORS, NO_DOMAIN
+from ratelimit.api.requests import NO_DESCRIPTORS, NO_DOMAIN
 from serving.calls import Call, Caller, Failure, PromptHandler, StatusCode
 from serving.spans import Headers
 

@@ -35,11 +35,13 @@ class Plans:
     def __len__(self) -> int:
         return len(self._plans)
 
-    def renew(self, generation: int) -> None:
-        """Forget every plan made under other rules."""
-        if generation != self._generation:
-            self._generation, self._bytes = generation, 0
-            self._plans.clear()
+    def renew(self, generation: int) -> bool:
+        """Forget every plan, if they were made under other rules; return whether they were."""
+        if generation == self._generation:
+            return False
+        self._generation, self._bytes = generation, 0
+        self._plans.clear()
+        return True
 
     def get(self, key: bytes) -> Plan | None:
         """Return the plan of a shape, if it is known."""

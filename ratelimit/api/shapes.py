@@ -147,6 +147,17 @@ def shape_of(message: bytes, request_id_entry: str = "") -> Shape | None:
     return Shape(_CUT + b"".join(cutter.parts), cutter.hits, own_hits, request_id)
 
 
+def shape_with_hits(message: bytes, at: int) -> Shape | None:
+    """Take apart a message that has nothing to be cut but hits, which begin at `at`; None: they are written oddly."""
+    try:
+        hits, end = varint(message, at + 1, len(message))
+    except NoShapeError:
+        return None
+    if end != len(message) or hits > _HITS_MAX:
+        return None
+    return Shape(_CUT + message[: at + 1], hits or None)
+
+
 def varint(message: bytes, at: int, end: int) -> tuple[int, int]:
     """Read a number; return it and where it ends.
 

@@ -77,7 +77,7 @@ def test_metadata_tells_what_was_asked() -> None:
     override = Limit(7, Unit.DAY)
     request = Request("d", (Descriptor((("k", "v"),), hits=0), Descriptor((("x", ""),), override=override)), hits=2)
 
-    assert folding.metadata(Plan(request, (NO_RULE, NO_RULE)), [NO_LIMIT, NO_LIMIT]) == {
+    assert folding.metadata(Plan(request, (NO_RULE, NO_RULE), ("", "")), [NO_LIMIT, NO_LIMIT]) == {
         "domain": "d",
         "hitsAddend": 2,
         "descriptors": [
@@ -95,7 +95,7 @@ def test_an_override_of_zero_is_told_as_text_formats_leave_out_zero() -> None:
 
 def test_metadata_of_rules_that_passed_is_merged_and_the_first_wins() -> None:
     first, second = step(metadata={"a": 1, "m": {"x": 1}}), step(metadata={"a": 2, "b": 2, "m": {"x": 2, "z": 3}})
-    plan = Plan(Request("d", ()), (first, second, step(metadata={"c": 3}), FREE))
+    plan = Plan(Request("d", ()), (first, second, step(metadata={"c": 3}), FREE), ("",) * 4)
 
     merged = folding.metadata(plan, [ROOM, ROOM, OVER, UNLIMITED])["metadata"]
 

@@ -42,7 +42,7 @@ def test_a_counter_is_named_by_the_value_itself() -> None:
 
     plan = Planner().plan(Request("d", (Descriptor((("key", SECRET),)),)), rules)
 
-    assert plan.steps[0].stem == f"d_key_{SECRET}_"
+    assert plan.stems[0] == f"d_key_{SECRET}_"
 
 
 def test_the_page_of_rules_shows_what_stands_for_the_value() -> None:

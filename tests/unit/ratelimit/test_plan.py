@@ -19,7 +19,7 @@ def names(plan: Plan) -> list[str]:
 def test_a_counter_is_named_by_prefix_domain_and_every_key_and_value() -> None:
     planned = plan(rule_set("d", limit("a")), Descriptor((("a", "1"),)), key_prefix="edge:")
 
-    assert planned.steps[0].stem == "edge:d_a_1_"
+    assert planned.stems[0] == "edge:d_a_1_"
 
 
 def test_nothing_is_known_of_a_domain_without_rules() -> None:
@@ -34,7 +34,7 @@ def test_an_override_needs_no_rule_and_is_reported_under_the_values_of_the_reque
 
     step = planned.steps[0]
     assert step.rule is not None
-    assert (step.rule.limit, step.rule.shadow_mode, step.stats_key, step.stem) == (
+    assert (step.rule.limit, step.rule.shadow_mode, step.stats_key, planned.stems[0]) == (
         override,
         False,
         "d.a_1.x",

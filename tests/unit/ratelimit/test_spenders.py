@@ -9,7 +9,7 @@ from ratelimit.spenders import Spenders
 
 
 def plan(name: str, domain: str = "d") -> Plan:
-    return Plan(Request(domain, (Descriptor((("user", name),)),)), (Step(None, stem=f"{domain}_{name}"),))
+    return Plan(Request(domain, (Descriptor((("user", name),)),)), (Step(None),), (f"{domain}_{name}",))
 
 
 def spend(spenders: Spenders, name: str, hits: int, domain: str = "d") -> None:

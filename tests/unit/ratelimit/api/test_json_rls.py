@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from protos.interop.rls.v1 import rls_pb2
-from ratelimit.api.envoy_rls import NO_DESCRIPTORS, NO_DOMAIN, NO_RULES
 from ratelimit.api.json_rls import BAD_REQUEST, HttpAnswer, JsonRls
+from ratelimit.api.requests import NO_DESCRIPTORS, NO_DOMAIN, NO_RULES
 from serving.calls import Call, Failure, Reply, StatusCode
 
 

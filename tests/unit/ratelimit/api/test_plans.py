@@ -5,7 +5,7 @@ from ratelimit.descriptor import Request
 from ratelimit.plan import Plan
 from serving.metrics import Registry
 
-PLAN = Plan(Request("d", ()), ())
+PLAN = Plan(Request("d", ()), (), ())
 
 
 def plans(entries_max: int = 10, bytes_max: int = 100_000, registry: Registry | None = None) -> Plans:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api import rls_messages
 from ratelimit.api.rls_messages import OwnEntries
-from ratelimit.api.shapes import Shape, shape_of
+from ratelimit.api.shapes import Shape, shape_of, shape_with_hits
 from ratelimit.descriptor import Request
 from ratelimit.errors import BadRequest
 
@@ -126,6 +126,20 @@ def test_the_name_of_the_entry_may_be_of_any_length() -> None:
     name = "x" * 128
 
     assert shape_of(message(descriptor((name, "1"))), name) is None
+
+
+@pytest.mark.parametrize("hits", [1, 127, 128, 2**32 - 1])
+def test_where_hits_begin_is_enough_to_cut_them(hits: int) -> None:
+    text = message(descriptor(("a", "1")), hits=hits)
+
+    assert shape_with_hits(text, len(message(descriptor(("a", "1"))))) == shape(text)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\x85\x00", b"\xff\xff\xff\xff\x7f", b"\x05\x18\x06", b"\x05\x12\x00"])
+def test_hits_that_are_written_oddly_are_not_cut(tail: bytes) -> None:
+    text = message(descriptor(("a", "1")))
+
+    assert shape_with_hits(text + b"\x18" + tail, len(text)) is None
 
 
 NAMES = st.sampled_from([ID, "a", "", "\x18\x05", "\n\x0b_request_id\x12\x01x"])
