@@ -25,11 +25,14 @@ from bench.semcache.prompts import Vectors, paraphrases, questions, spread
 from semcache.embedder import ModelIdentity
 from semcache.embedders import model_folder
 from semcache.export.default import NAME, ensure
+from semcache.settings import EdgeSettings
 
 RESULTS = Path(__file__).parents[1] / "results" / "local"
 MODELS = Path(".weir/models")
 # Questions that are really embedded; further entries are these with jitter.
 _EMBEDDED = 4_000
+# Entries of the large store that were used since its index was built.
+_USED = 6_000
 
 
 def main() -> None:
@@ -54,7 +57,8 @@ def main() -> None:
                 if not options.fill_only:
                     figures["service"] = filled | asyncio.run(ask_service(folder, options))
             if "large" in options.what:
-                figures["large"] = asyncio.run(measure_large(Path(name) / "large", identity, vectors, options))
+                folder = (options.folder or Path(name)) / "large"
+                figures["large"] = asyncio.run(measure_large(folder, identity, vectors, options))
     console = Console(width=120)
     for table in tables.all_of(figures):
         console.print(table)
@@ -134,19 +138,19 @@ async def measure_large(
     """Fill a large store, build its index, and search meanwhile and afterwards."""
     filling.pin(options.core)
     now = time.time()  # noqa: TID251 - as above
-    # As it comes about: most have an index, and a tenth more, which is when upkeep builds the next one.
-    count, most = options.large, options.large * 10 // 11
+    # As it comes about: most have an index, and so many more that upkeep builds the next one.
+    count = options.large
+    most = int(count / (1 + EdgeSettings().unindexed_share_max))
+    figures = await fill_store(folder, identity, vectors, most)
     wide = spread(vectors, count)
     asked = spread(vectors, len(vectors) + 300, seed=11)[-300:]
-    names = [f"question {number}" for number in range(count)]
-    figures: dict[str, Any] = {"entries": count}
-    async with filling.opened(folder, identity) as store:
-        figures |= await filling.fill(store, names[:most], wide[:most], now)
-        figures |= await filling.build(store)
+    rest = questions(count)[most:]
+    async with filling.opened(folder / "entries", identity) as store:
         figures["indexed"] = filling.percentiles(await filling.search_times(store, np.tile(asked, (3, 1)), now))
-        figures["recall_at_1"] = await filling.recall(store, wide[:most], asked, now)
-        await filling.fill(store, names[most:], wide[most:], now)
-        figures["tenth_unindexed"] = filling.percentiles(await filling.search_times(store, asked, now))
+        await filling.use(store, questions(min(most, _USED)), now)
+        figures["used"] = filling.percentiles(await filling.search_times(store, asked, now))
+        await filling.fill(store, rest, wide[most:], now)
+        figures["unindexed"] = filling.percentiles(await filling.search_times(store, asked, now))
         building, times = asyncio.create_task(filling.build(store)), list[float]()
         while not building.done():
             times += await filling.search_times(store, asked[np.newaxis, len(times) % len(asked)], now)
@@ -155,7 +159,7 @@ async def measure_large(
         figures["while_building"] = filling.percentiles(times)
         figures["recall_at_1_rebuilt"] = await filling.recall(store, wide, asked, now)
         figures |= filling.sizes(store, folder, count)
-    return figures
+    return figures | {"entries": count, "unindexed_entries": len(rest)}
 
 
 if __name__ == "__main__":

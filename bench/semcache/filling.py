@@ -50,6 +50,13 @@ async def fill(store: EdgeStore, prompts: Sequence[str], vectors: Vectors, now: 
     return {"add_seconds": time.perf_counter() - before}
 
 
+async def use(store: EdgeStore, prompts: Sequence[str], now: float) -> None:
+    """Note a use of each prompt's entry, as upkeep does."""
+    for start in range(0, len(prompts), _BATCH):
+        used = Record(hits=1, used_at=now + 1)
+        await store.amend({entry_id(SCOPE, prompt): used for prompt in prompts[start : start + _BATCH]})
+
+
 async def build(store: EdgeStore) -> dict[str, float]:
     """Build the index, as upkeep does; return how long it took."""
     before = time.perf_counter()

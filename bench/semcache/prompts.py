@@ -22,10 +22,11 @@ _JITTER = 0.48
 
 
 def questions(count: int) -> Sequence[str]:
-    """Return distinct questions, the same ones every time, in an order without pattern; at most 200,000."""
+    """Return distinct questions, the same ones every time, in an order without pattern; numbered from 200,000 on."""
     every = list(product(_VERBS, _NOUNS, _THINGS, _STATES, _PLACES, _MONTHS))
-    order = np.random.default_rng(5).permutation(len(every))[:count]
-    return [_ask("How do I", *every[number]) for number in order]
+    order = np.random.default_rng(5).permutation(len(every))
+    asked = [_ask("How do I", *every[order[number % len(every)]]) for number in range(count)]
+    return asked[: len(every)] + [f"{asked[n]} Case {n // len(every)}." for n in range(len(every), count)]
 
 
 def paraphrases(count: int) -> Sequence[str]:

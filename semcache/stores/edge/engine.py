@@ -12,7 +12,8 @@
    while another closes misses what that one just moved from its log. Hence a lock of ours, taken before all and held
    to the end of the process; opening waits for it.
 4. Only this module imports `qdrant_edge`. Traps of its version 0.9 that are covered here: conditions on booleans
-   never match; a record that is gone fails `set_payload` by ids, but not by filter.
+   never match; a record that is gone fails `set_payload` by ids, but not by filter; a point that was written again or
+   removed still counts as indexed, so the list that its segment keeps of such points is read (`sizes`).
 """
 
 from __future__ import annotations
@@ -32,16 +33,21 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
+from semcache.stores.edge.records import Records, Row
+
 Condition: TypeAlias = tuple[str, str, Any]
 Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
 """Id, vector as little-endian float32, payload."""
 Search: TypeAlias = tuple[bytes, Sequence[Condition], int, float]
 """Vector, conditions, limit, least similarity."""
+Change: TypeAlias = tuple[str, Sequence[Condition], dict[str, Any]]
+"""Id, what the entry must be, and fields of its payload: state, record and worth."""
 
 HEADER = struct.Struct("<I")
 # Larger than any page or batch that the service sends; a length above it is a stream out of step.
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 
+_RECORDS = "records.sqlite"
 # Precedent: Qdrant's own ef_construct and m, for the graph of each scope; there is no graph over all scopes, since
 # no search goes over all.
 _LINKS = 16
@@ -74,12 +80,14 @@ class Engine:
         self._dimensions = dimensions
         self._index_threads = index_threads
         self._shard: Any = None
+        self._records: Any = None
 
     def open(self) -> None:
         """Open the shard, or make it; with an index of every field that is searched by."""
         if not self._folder.exists():
             self._make()
         self._shard = edge.EdgeShard.load(str(self._folder))
+        self._records = Records(self._folder / _RECORDS)
 
     def _make(self) -> None:
         """Make an empty shard beside and rename it: a kill in the middle leaves nothing that looks like one."""
@@ -94,8 +102,10 @@ class Engine:
 
     def get(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any] | None]:
         """Return payloads in the order asked for."""
-        found = {record.id: record.payload for record in self._shard.retrieve([UUID(one) for one in ids], True, False)}
-        return [found.get(UUID(one)) for one in ids]
+        wanted = [UUID(one) for one in ids]
+        found = {UUID(str(record.id)): record.payload for record in self._shard.retrieve(wanted, True, False)}
+        self._records.merge(found)
+        return [found.get(one) for one in wanted]
 
     def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[tuple[str, float, Any]]]:
         """Return ids, similarities and the payload's `fields` of each search's findings."""
@@ -112,20 +122,34 @@ class Engine:
             for vector, conditions, limit, least in searches
         ]
         found = self._shard.query_batch(edge.QueryBatchRequest(queries))
-        return [[(str(point.id), point.score, point.payload) for point in points] for points in found]
+        answers = [[(str(point.id), point.score, point.payload) for point in points] for points in found]
+        for answer in answers:
+            self._records.merge({UUID(one): payload for one, _, payload in answer})
+        return answers
 
     def add(self, points: Sequence[Point]) -> None:
         """Write points."""
         made = [edge.Point(UUID(one), _floats(vector), payload) for one, vector, payload in points]
+        self._records.drop(UUID(one) for one, _, _ in points)
         self._shard.update(edge.UpdateOperation.upsert_points(made))
 
-    def amend(self, changes: Sequence[tuple[Sequence[Condition], dict[str, Any]]]) -> None:
-        """Set fields of those points that there are."""
-        for conditions, payload in changes:
-            self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(conditions), payload))
+    def amend(self, changes: Sequence[Change]) -> None:
+        """Replace the records of those points that there are."""
+        ids = [UUID(one) for one, _, _ in changes]
+        stored = {str(each.id): each.payload for each in self._shard.retrieve(ids, ["state", "worth"], False)}
+        beside: list[Row] = []
+        for one, conditions, payload in changes:
+            before = stored.get(one)
+            if before and before["state"] == payload["state"] and before["worth"] <= payload["worth"]:
+                beside.append((UUID(one), payload["record"][1:], payload["worth"]))
+            elif before:
+                self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(conditions), payload))
+                self._records.drop([UUID(one)])
+        self._records.put(beside)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""
+        self._records.drop(UUID(one) for one in ids)
         self._shard.update(edge.UpdateOperation.delete_points([UUID(one) for one in ids]))
 
     def remove(self, conditions: Sequence[Condition], limit: int) -> Sequence[str]:
@@ -135,7 +159,19 @@ class Engine:
     def evict(self, namespace: str, limit: int) -> Sequence[str]:
         """Delete the `limit` points that are worth least; return which."""
         order, mine = edge.OrderBy("worth", edge.Direction.Asc), _filter([("is", "ns", namespace)])
-        return self._delete_found(edge.ScrollRequest(limit=limit, filter=mine, order_by=order, with_payload=False))
+        gone: list[str] = []
+        while len(gone) < limit:
+            request = edge.ScrollRequest(limit=limit - len(gone), filter=mine, order_by=order, with_payload=["record"])
+            found, _ = self._shard.scroll(request)
+            used = self._records.of([UUID(str(each.id)) for each in found])
+            self._bring_up_to_date([each for each in found if UUID(str(each.id)) in used], used)
+            least = [str(each.id) for each in found if UUID(str(each.id)) not in used]
+            if not found:
+                break
+            if least:
+                self.delete(least)
+            gone += least
+        return gone
 
     def count(self, conditions: Sequence[Condition]) -> int:
         """Count points."""
@@ -148,16 +184,16 @@ class Engine:
             offset=offset, limit=limit, filter=_filter(conditions), with_payload=True, with_vector=True
         )
         records, following = self._shard.scroll(request)
-        return [_point(record) for record in records], str(following) if following else None
+        return self._points(records), str(following) if following else None
 
     def fetch(self, ids: Sequence[str]) -> Sequence[Point]:
         """Return those of the points that exist."""
-        return [_point(record) for record in self._shard.retrieve([UUID(one) for one in ids], True, True)]
+        return self._points(self._shard.retrieve([UUID(one) for one in ids], True, True))
 
     def sizes(self) -> tuple[int, int]:
-        """Return how many points there are, and how many of them searches find through an index."""
+        """Return how many points there are, and how many of them searches find through an index, as of the last flush."""
         info = self._shard.info()
-        return info.points_count, info.indexed_vectors_count
+        return info.points_count, max(0, info.indexed_vectors_count - _removed(self._folder))
 
     def flush(self) -> None:
         """Force what was written to the disk."""
@@ -170,6 +206,19 @@ class Engine:
     def close(self) -> None:
         """Flush and let the folder go."""
         self._shard.close()
+        self._records.close()
+
+    def _points(self, records: Sequence[Any]) -> list[Point]:
+        points = [(record, record.payload) for record in records]
+        self._records.merge({UUID(str(record.id)): payload for record, payload in points})
+        return [(str(record.id), array("f", record.vector).tobytes(), payload) for record, payload in points]
+
+    def _bring_up_to_date(self, found: Sequence[Any], used: Mapping[UUID, Row]) -> None:
+        for each in found:
+            one, numbers, worth = used[UUID(str(each.id))]
+            payload = {"record": [each.payload["record"][0], *numbers], "worth": worth}
+            self._shard.update(edge.UpdateOperation.set_payload([one], payload))
+        self._records.drop(used)
 
     def _delete_found(self, request: Any) -> Sequence[str]:  # noqa: ANN401 - a class of an untyped extension
         records, _ = self._shard.scroll(request)
@@ -270,8 +319,10 @@ def _condition(how: str, field: str, value: Any) -> Any:  # noqa: ANN401 - as ab
             return edge.FieldCondition(field, range=edge.RangeFloat(**{how: float(value)}))
 
 
-def _point(record: Any) -> Point:  # noqa: ANN401 - as above
-    return str(record.id), array("f", record.vector).tobytes(), record.payload
+def _removed(folder: Path) -> int:
+    """Return how many points of segments with an index are not in them any more: written again elsewhere, or gone."""
+    lists = (path.read_bytes() for path in folder.glob("segments/*/id_tracker.deleted"))
+    return sum(int.from_bytes(each, "little").bit_count() for each in lists)
 
 
 def _floats(vector: bytes) -> list[float]:

@@ -128,13 +128,16 @@ class Shard:
         await self._engine.stop()
 
     async def keep_once(self) -> None:
-        """Build an index if enough is new, and flush what was written.
+        """Flush what was written, and build an index if enough is new.
 
         Raises:
             StoreError: something of it did not happen.
         """
         if self._is_stuck:
             await self._get_unstuck()
+        if self._is_dirty:
+            self._is_dirty = False
+            await self.call("flush")
         points, indexed = await self.call("sizes")
         # What a build leaves out (a rest too small for an index) is no reason for the next one.
         self._left_unindexed = min(self._left_unindexed, points - indexed)
@@ -143,9 +146,6 @@ class Shard:
             await self.build_index()
             points, indexed = await self.call("sizes")
             self._left_unindexed = points - indexed
-        if self._is_dirty:
-            self._is_dirty = False
-            await self.call("flush")
 
     async def _get_unstuck(self) -> None:
         free = shutil.disk_usage(self._folder).free

@@ -63,7 +63,7 @@ class EdgeStore:
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records."""
-        changes = [(of_amended(one, record), record_to_payload(record)) for one, record in records.items()]
+        changes = [(one, of_amended(one, record), record_to_payload(record)) for one, record in records.items()]
         await self.shard.write(records, "amend", changes)
 
     async def remove(self, selector: Selector, limit: int) -> int:

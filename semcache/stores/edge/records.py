@@ -1,0 +1,86 @@
+"""Records of entries beside their shard, so that an entry that is used stays in the index.
+
+    amend ── same state, worth not less ──▶ records.sqlite          anything else ──▶ the entry's payload
+    get, nearest, scan, fetch ◀── the payload, with the record from here where there is one
+    evict ── in the order of the payloads' worth ──▶ not here: it goes · here: its payload is brought up to date first
+
+1. Qdrant moves a point whose payload changes, whatever the field, to the segment that has no index: 6,000 entries that
+   were used made a search of 100,000 four times as long (0.34 to 1.5 ms).
+2. Worth here is never below that in the payload. So of the `limit` lowest payloads those that are not here are among
+   the `limit` that are worth least.
+3. The state is the payload's alone: searches go by it.
+4. An entry that is replaced or removed loses its record here. The next index begins with none: what is copied to it
+   has its record in its payload.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
+
+Row: TypeAlias = tuple[UUID, Sequence[float], float]
+"""Id, the payload's `record` without its state, and worth."""
+
+# Ids in one statement; SQLite's own bound on parameters is 999 in old versions.
+_IDS_MAX = 500
+
+
+class Records:
+    """One file; what it has answered survives the death of its process."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = sqlite3.connect(path, isolation_level=None)
+        self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute("PRAGMA synchronous=NORMAL")
+        self._file.execute(
+            "CREATE TABLE IF NOT EXISTS records (id BLOB PRIMARY KEY, hits INT, right INT, wrong INT, used_at REAL,"
+            " worth REAL) WITHOUT ROWID"
+        )
+        # Most searches are answered without asking: there is none until something was used.
+        self._is_empty = self._file.execute("SELECT 1 FROM records").fetchone() is None
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Keep records, in place of those that are here."""
+        if rows:
+            made = [(one.bytes, *numbers, worth) for one, numbers, worth in rows]
+            with self._file:
+                self._file.execute("BEGIN")
+                self._file.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", made)
+            self._is_empty = False
+
+    def of(self, ids: Sequence[UUID]) -> Mapping[UUID, Row]:
+        """Return the records that are here."""
+        found: dict[UUID, Row] = {}
+        for part in [] if self._is_empty else _parts(ids):
+            query = f"SELECT * FROM records WHERE id IN ({_marks(part)})"  # noqa: S608 - question marks
+            for one, *numbers, worth in self._file.execute(query, part):
+                found[UUID(bytes=one)] = (UUID(bytes=one), numbers, worth)
+        return found
+
+    def drop(self, ids: Iterable[UUID]) -> None:
+        """Forget records."""
+        for part in [] if self._is_empty else _parts([*ids]):
+            self._file.execute(f"DELETE FROM records WHERE id IN ({_marks(part)})", part)  # noqa: S608 - as above
+
+    def merge(self, payloads: Mapping[UUID, dict[str, Any]]) -> None:
+        """Put what is here into payloads."""
+        for one, numbers, worth in self.of([*payloads]).values():
+            payload = payloads[one]
+            payload |= {"record": [payload["record"][0], *numbers]}
+            if "worth" in payload:
+                payload["worth"] = worth
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+def _parts(ids: Sequence[UUID]) -> Iterable[list[bytes]]:
+    return ([one.bytes for one in ids[start : start + _IDS_MAX]] for start in range(0, len(ids), _IDS_MAX))
+
+
+def _marks(part: Sequence[object]) -> str:
+    return ",".join("?" * len(part))

@@ -1,0 +1,150 @@
+"""What of a store is in its index, with the real engine: entries that are used stay, entries that are written again leave it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcache.embedder import ModelIdentity
+from semcache.entry import EmbeddedEntry, EntryId, Record, State
+from semcache.settings import EdgeSettings
+from semcache.store import Question, Selector
+from semcache.stores.edge.root import EdgeStores
+from semcache.stores.edge.store import EdgeStore
+from tests.fakes.entries import NOW, SCOPE, entry
+
+# So wide that few entries are enough for an index.
+WIDE = ModelIdentity("test/wide", "r1", "fp32", 2_048)
+COUNT = 300
+
+
+def rows(count: int) -> Sequence[EmbeddedEntry]:
+    dice = np.random.default_rng(1)
+    vectors = dice.normal(size=(count, WIDE.dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [EmbeddedEntry(entry(f"p{number}"), vector) for number, vector in enumerate(vectors)]
+
+
+def ids(count: int) -> Sequence[EntryId]:
+    return [entry(f"p{number}").id for number in range(count)]
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[EdgeStore]:
+    # Upkeep runs when it is told to.
+    stores = EdgeStores(EdgeSettings(folder=str(folder), flush_interval=1e6, unindexed_max=10, timeout=30.0))
+    await stores.start()
+    try:
+        yield await stores.open(WIDE)
+    finally:
+        await stores.stop()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EdgeStore]:
+    async with opened(tmp_path / "s") as store:
+        await store.add(rows(COUNT))
+        await store.shard.keep_once()
+        assert await store.shard.call("sizes") == (COUNT, COUNT)
+        yield store
+
+
+async def unindexed(store: EdgeStore) -> int:
+    await store.shard.call("flush")
+    points, indexed = await store.shard.call("sizes")
+    return int(points - indexed)
+
+
+async def test_an_entry_that_is_used_stays_in_the_index(store: EdgeStore) -> None:
+    await store.amend({one: Record(hits=1, used_at=NOW) for one in ids(5)})
+
+    assert await unindexed(store) == 0
+    assert [each.record.hits for each in await store.get(ids(5), NOW) if each is not None] == [1] * 5
+
+
+async def test_an_entry_that_is_written_again_counts_as_not_indexed(store: EdgeStore) -> None:
+    await store.add(rows(7))
+
+    assert await unindexed(store) == 7
+
+
+async def test_enough_entries_that_were_replaced_have_an_index_built(store: EdgeStore) -> None:
+    await store.remove(Selector(ids=(*ids(100),)), 100)
+    await store.add(rows(100))
+
+    await store.shard.keep_once()
+
+    assert await unindexed(store) == 0
+
+
+async def test_a_record_is_with_its_entry_wherever_that_is_read(store: EdgeStore) -> None:
+    record = Record(hits=3, right=1, used_at=NOW + 5)
+    await store.amend({ids(1)[0]: record})
+
+    (first, *_), *_ = await store.nearest([Question(SCOPE, 0, rows(1)[0].embedding)], NOW)
+    (read,) = await store.get(ids(1), NOW)
+    (scanned,) = (await store.scan(Selector(ids=(ids(1)[0],)), 1)).entries
+    assert read is not None
+    assert [first.record, read.record, scanned.entry.record] == [record] * 3
+
+
+async def test_the_next_index_has_the_records(store: EdgeStore) -> None:
+    await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
+
+    await store.compact()
+
+    (read,) = await store.get(ids(1), NOW)
+    assert read is not None
+    assert read.record.hits == 3
+
+
+async def test_an_entry_that_is_replaced_begins_a_new_record(store: EdgeStore) -> None:
+    await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
+
+    await store.add(rows(1))
+
+    (read,) = await store.get(ids(1), NOW)
+    assert read is not None
+    assert read.record == Record()
+
+
+async def test_a_quarantine_outweighs_uses_that_were_noted(store: EdgeStore) -> None:
+    await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
+    judged = Record(State.QUARANTINED, hits=3, wrong=1, used_at=NOW)
+
+    await store.amend({ids(1)[0]: judged})
+
+    (scanned,) = (await store.scan(Selector(ids=(ids(1)[0],)), 1)).entries
+    assert scanned.entry.record == judged
+    assert await store.get(ids(1), NOW) == [None]
+
+
+async def test_records_outlive_a_kill(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add(rows(1))
+        await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
+        os.kill(store.shard.pid, signal.SIGKILL)
+
+    async with opened(tmp_path / "s") as store:
+        (read,) = await store.get(ids(1), NOW)
+        assert read is not None
+        assert read.record.hits == 3
+
+
+async def test_eviction_spares_what_was_used_and_takes_as_many_as_asked_for(store: EdgeStore) -> None:
+    dated = [replace(each, entry=replace(each.entry, record=Record(used_at=NOW + n))) for n, each in enumerate(rows(9))]
+    await store.add(dated)
+    await store.remove(Selector(ids=(*ids(COUNT)[9:],)), COUNT)
+    await store.amend({one: Record(hits=1, used_at=NOW + 100) for one in ids(3)})
+
+    assert await store.evict("support", 4) == 4
+
+    left = (await store.scan(Selector(), COUNT)).entries
+    assert {each.entry.prompt for each in left} == {"p0", "p1", "p2", "p7", "p8"}
