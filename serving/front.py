@@ -1,22 +1,22 @@
 """The native front as a transport: HTTP/2 and gRPC framing outside the GIL, decisions in Python.
 
-    client ──▶ front (Rust threads) ── id, method, message, details ──▶ receiver (a thread)
-                 │                                                         │ whatever has arrived
-                 │ every other method, bytes through                       ▼
-                 ▼                                                event loop: Batches of the method
-        GrpcServer on a private socket                                     │ reply
-        (health, reflection, streams)                                      ▼
-                                                                front.respond / front.fail, by id
+    client ──▶ relay ──▶ front (Rust threads) ── id, method, message, details ──▶ receiver (a thread)
+                           │                                                         │ whatever has arrived
+                           │ every other method, bytes through                       ▼
+                           ▼                                                event loop: Batches of the method
+                  GrpcServer on a private socket                                     │ reply
+                  (health, reflection, streams)                                      ▼
+                                                                          front.respond / front.fail, by id
 
 1. The front is an accelerator, never a second implementation: the same methods in the same
    `Batches`, and for everything else the same grpcio server.
 2. The receiver hands over whatever has arrived and never waits for more. What is too large is
    refused before it is queued, what finds no room by the queue.
 3. A client that has gone and a deadline that has passed come as events: the call leaves the queue.
-4. The front has no TLS and no age of connections: where these are asked for, it listens on a
-   private socket behind a `Relay`.
+4. The front has no TLS, no age of connections and no bound of a message: it listens on a private socket behind a
+   `Relay`, which has all three.
 5. Closing the front drops what is in flight, so it comes last: after the calls in flight, or the
-   grace. Until then every call is answered, for the front cannot tell its clients to leave.
+   grace. Until then every call is answered.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ from pygrpc_native import EVENT_CALL, NativeGrpcFront
 from serving.batches import Batches, Waiting
 from serving.calls import Call, Caller, Failure, Method, Reply, StatusCode
 from serving.clock import Clock
-from serving.grpc_server import GrpcServer, address_of, batches_of
+from serving.grpc_handlers import Unpacking
+from serving.grpc_server import GrpcServer, batches_of
 from serving.identity import bearer_token
 from serving.metrics import Registry
 from serving.private_folder import make_private_folder
 from serving.relay import Relay
 from serving.settings import GrpcSettings
+from serving.sieve import UnpackError, compressed_bytes_max, unpacked
 from serving.spans import trace_headers
 from serving.tls import tls_files
 
@@ -111,6 +113,8 @@ class FrontServer:
         self._grace_seconds = grace_seconds
         self._batches = [batches_of(method, clock, registry, settings) for method in methods]
         self._bytes_max = settings.grpc_message_bytes_max
+        # A shorter message is neither packed nor too long.
+        self._bytes_min = compressed_bytes_max(self._bytes_max)
         self._callers: dict[str, Caller] = {}
         self._folder: Path | None = None
         self._fallback: GrpcServer | None = None
@@ -130,20 +134,16 @@ class FrontServer:
             ssl.SSLError: the TLS files do not fit together.
         """
         self._folder = make_private_folder()
-        private = str(self._folder / "fallback")
-        await self._start_fallback(private)
-        self._relay = self._make_relay()
-        behind = address_of(self._settings) if self._relay is None else f"unix:{self._relay.path}"
-        self._front = self._listen(behind, private)
+        fallback, behind = str(self._folder / "fallback"), str(self._folder / "front")
+        self._relay = Relay(self._settings, tls_files(self._settings), behind, self._registry)
+        await self._start_fallback(fallback)
+        self._front = self._listen(f"unix:{behind}", fallback)
         self._receiver = threading.Thread(
             target=_receive, args=(self._front, asyncio.get_running_loop(), self._arrived), name="front", daemon=True
         )
         self._receiver.start()
-        if self._relay is not None:
-            await self._relay.start()
-            self.port = self._relay.port
-        elif not self._settings.grpc_uds:
-            self.port = self._front.bound_port
+        await self._relay.start()
+        self.port = self._relay.port
 
     async def stop(self) -> None:
         """Wait for calls in flight, for the grace at most, then close."""
@@ -168,16 +168,10 @@ class FrontServer:
             (),
             self._clock,
             self._registry,
-            handlers=self._handlers,
+            handlers=[Unpacking(handler, self._bytes_max) for handler in self._handlers],
             grace_seconds=self._grace_seconds,
         )
         await self._fallback.start()
-
-    def _make_relay(self) -> Relay | None:
-        settings, files = self._settings, tls_files(self._settings)
-        if self._folder is None or (files is None and "grpc_max_connection_age" not in settings.model_fields_set):
-            return None
-        return Relay(settings, files, str(self._folder / "front"), self._registry)
 
     def _listen(self, address: str, fallback: str) -> NativeGrpcFront:
         settings = self._settings
@@ -190,7 +184,6 @@ class FrontServer:
             keepalive_timeout_ms=round(settings.grpc_keepalive_timeout * 1000),
             max_metadata_size=settings.grpc_metadata_bytes_max,
             max_concurrent_streams=settings.grpc_max_concurrent_streams,
-            reuse_port=not address.startswith("unix:"),
         )
         front.set_fallback(fallback)
         front.start()
@@ -215,9 +208,12 @@ class FrontServer:
 
     def _ask(self, call_id: int, batches: Batches, message: bytes, details: _Details, now: float) -> None:
         metadata, peer, remaining_seconds = details
-        if len(message) > self._bytes_max:
-            self.answer(call_id, _too_large(message, self._bytes_max))
-            return
+        if len(message) > self._bytes_min:
+            whole = _unpacked(message, self._bytes_max)
+            if isinstance(whole, Failure):
+                self.answer(call_id, whole)
+                return
+            message = whole
         deadline = math.inf if remaining_seconds is None else now + remaining_seconds
         trace = trace_headers(metadata) if self._keeps_trace else ()
         call = Call(message, deadline, self._caller(peer, bearer_token(metadata)), trace)
@@ -244,8 +240,14 @@ class FrontServer:
             self._front.fail(call_id, reply.status, reply.detail)
 
 
-def _too_large(message: bytes, bytes_max: int) -> Failure:
-    return Failure(StatusCode.RESOURCE_EXHAUSTED, f"message of {len(message)} bytes; at most {bytes_max} are taken")
+def _unpacked(message: bytes, bytes_max: int) -> bytes | Failure:
+    try:
+        whole = unpacked(message, bytes_max)
+    except UnpackError as error:
+        return Failure(StatusCode.INTERNAL, str(error))
+    if len(whole) > bytes_max:
+        return Failure(StatusCode.RESOURCE_EXHAUSTED, f"a message of more than {bytes_max} bytes")
+    return whole
 
 
 def _receive(

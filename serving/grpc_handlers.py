@@ -10,6 +10,7 @@ import grpc
 
 from serving.calls import Caller
 from serving.identity import bearer_token, has_name
+from serving.sieve import unpacked
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a string: the class is generic in its stubs only
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -60,6 +61,27 @@ class NamedClients(grpc.GenericRpcHandler):
             )
 
 
+class Unpacking(grpc.GenericRpcHandler):
+    """Another handler, for messages that the sieve before the front has passed on packed."""
+
+    def __init__(self, handler: grpc.GenericRpcHandler, bytes_max: int) -> None:
+        self._handler = handler
+        self._bytes_max = bytes_max
+
+    def service(self, details: grpc.HandlerCallDetails) -> MethodHandler | None:
+        """Return the method of a path, which reads what is in its messages."""
+        method = self._handler.service(details)
+        if method is None:
+            return None
+        read: Callable[[bytes], Any] = method.request_deserializer or bytes
+
+        def deserialize(message: bytes) -> Any:  # noqa: ANN401 - whatever the method takes
+            return read(unpacked(message, self._bytes_max))
+
+        build = _BUILDERS[bool(method.request_streaming), bool(method.response_streaming)]
+        return build(_behaviour(method), deserialize, method.response_serializer)
+
+
 def sans(context: Context) -> tuple[str, ...]:
     """Return the subject alternative names of the certificate that the client proved."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
@@ -72,8 +94,7 @@ def caller_of(context: Context) -> Caller:
 
 
 def _guard(method: MethodHandler, check: Callable[[Context], Any]) -> MethodHandler:
-    # One of the four, by the shape of the method; the stubs only know those of the synchronous server.
-    behaviour: Any = method.unary_unary or method.unary_stream or method.stream_unary or method.stream_stream
+    behaviour = _behaviour(method)
     build = _BUILDERS[bool(method.request_streaming), bool(method.response_streaming)]
 
     async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - whatever the method takes and gives
@@ -87,3 +108,8 @@ def _guard(method: MethodHandler, check: Callable[[Context], Any]) -> MethodHand
 
     guarded = stream if inspect.isasyncgenfunction(behaviour) else answer
     return build(guarded, method.request_deserializer, method.response_serializer)
+
+
+def _behaviour(method: MethodHandler) -> Any:  # noqa: ANN401 - the stubs only know those of the synchronous server
+    """Return one of the four, by the shape of the method."""
+    return method.unary_unary or method.unary_stream or method.stream_unary or method.stream_stream

@@ -1,4 +1,4 @@
-"""TLS and the age of connections, before the front: a relay of bytes, never of calls.
+"""TLS, the age of connections and a look at messages, before the front: a relay of bytes, never of calls.
 
     client ══ TCP, TLS ══▶ _Client ── write ──▶ front's private socket
                              ▲                     │
@@ -12,8 +12,9 @@
 4. A connection that is too old, or whose server is to stop, is told so between two HTTP/2 frames
    (GOAWAY): its client opens no further stream, and closes it after the last. What is still open
    after the grace is cut.
-5. Frames are not followed, that would cost each call. An old connection's next bytes from the front
-   are looked at: a piece that reads as whole frames to its end ends between two frames.
+5. What the front says is not followed, that would cost each call. An old connection's next bytes from it are looked
+   at: a piece that reads as whole frames to its end ends between two frames.
+6. What a client says goes through a `Sieve`, which steps over its frames.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from serving.identity import has_name
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
+from serving.sieve import Sieve, SieveError
 from serving.tls import Followed, TlsFiles
 
 _LOG = logging.getLogger(__name__)
@@ -95,17 +97,24 @@ class _Side(asyncio.Protocol):
 class _Client(_Side):
     """The end that was accepted."""
 
-    def __init__(self, link: _Link) -> None:
+    def __init__(self, link: _Link, sieve: Sieve) -> None:
         super().__init__(link)
-        self.early: list[bytes] = []
+        self._sieve = sieve
+        self.early: list[bytes | bytearray] = []
         """What came with the end of the handshake, before the front was reached."""
 
     def data_received(self, data: bytes) -> None:
-        """Pass on, or keep until there is a front to pass it to."""
+        """Pass on what may pass, or keep it until there is a front to pass it to."""
+        try:
+            passed = self._sieve.sift(data)
+        except SieveError as error:
+            _LOG.debug("a connection is ended: %s", error)
+            self._link.abort()
+            return
         if self.other is not None:
-            self.other.write(data)
+            self.other.write(passed)
         else:
-            self.early.append(data)
+            self.early.append(passed)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and stay for the answers; over TLS one end is the end of both."""
@@ -131,7 +140,7 @@ class _Link:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._loop = asyncio.get_running_loop()
-        self._client = _Client(self)
+        self._client = _Client(self, relay.sieve())
         self._front = _Side(self)
         self._transports: list[asyncio.Transport] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -241,13 +250,19 @@ class Relay:
         self.links: set[_Link] = set()
         self._followed = Followed(files, _context) if files is not None else None
         self._context: ssl.SSLContext | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepting: list[asyncio.Task[None]] = []
         self.failed = registry.counter("weir.relay.failed")
         self._refused = registry.counter("weir.relay.refused")
+        self._kept_back = registry.counter("weir.relay.messages_refused")
         registry.gauge("weir.relay.connections", lambda: len(self.links))
         registry.gauge("weir.relay.buffered_bytes", lambda: sum(link.buffered_bytes for link in self.links))
         self.port = 0
         """The port listened on, once started; 0 on a Unix socket."""
+
+    def sieve(self) -> Sieve:
+        """Return what a new client's bytes go through."""
+        settings = self.settings
+        return Sieve(settings.grpc_message_bytes_max, settings.grpc_max_concurrent_streams, self._kept_back.add)
 
     async def start(self) -> None:
         """Open the listener.
@@ -258,22 +273,22 @@ class Relay:
         """
         if self._followed is not None:
             self._context = self._followed.first()
-        listener = _unix_listener(self.settings) if self.settings.grpc_uds else await _tcp_listener(self.settings)
-        self.port = 0 if self.settings.grpc_uds else listener.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept(listener))
+        listeners = [_unix_listener(self.settings)] if self.settings.grpc_uds else await _tcp_listeners(self.settings)
+        self.port = 0 if self.settings.grpc_uds else listeners[0].getsockname()[1]
+        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
 
     def part(self) -> None:
         """Accept no connection any more, and tell every client to go."""
-        if self._accepting is not None:
-            self._accepting.cancel()
+        for accepting in self._accepting:
+            accepting.cancel()
         for link in self.links:
             link.part()
 
     async def stop(self) -> None:
         """Send what was written, and end every connection."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.wait([self._accepting])
+        for accepting in self._accepting:
+            accepting.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         for link in list(self.links):
             link.close()
         # Each link aborts itself when its farewell has lasted too long.
@@ -332,13 +347,22 @@ class Relay:
                 link.begin(accepted)
 
 
-async def _tcp_listener(settings: GrpcSettings) -> socket.socket:
+async def _tcp_listeners(settings: GrpcSettings) -> list[socket.socket]:
+    """Listen on every address that the host has."""
     loop = asyncio.get_running_loop()
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-    addresses = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
-    family, _, _, _, address = addresses[0]
-    # Several processes may share the port, as the reference's do.
-    return _opened(socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=True))
+    found = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
+    listeners: list[socket.socket] = []
+    for family, _, _, _, address in found:
+        # "::" alone is for both families, as for gRPC.
+        is_dual = family == socket.AF_INET6 and len(found) == 1
+        port = listeners[0].getsockname()[1] if listeners else settings.grpc_port
+        # Several processes may share the port, as the reference's do.
+        listener = socket.create_server(
+            (address[0], port), family=family, backlog=_BACKLOG, reuse_port=True, dualstack_ipv6=is_dual
+        )
+        listeners.append(_opened(listener))
+    return listeners
 
 
 def _unix_listener(settings: GrpcSettings) -> socket.socket:

@@ -91,8 +91,7 @@ class GrpcSettings(Group):
     grpc_uds: str = ""
     """Unix socket to listen on instead of the port."""
     grpc_max_connection_age: Seconds = 24 * 3600.0
-    """Age at which a connection is told to go (GOAWAY), give or take 10 %; 0: never. With the front, plain connections
-    have an age only where this is set: their bytes then pass through Python, which costs throughput."""
+    """Age at which a connection is told to go (GOAWAY), give or take 10 %; 0: never."""
     grpc_max_connection_age_grace: Seconds = 3600.0
     """What calls in flight have left after that."""
     grpc_server_use_tls: bool = False
@@ -111,9 +110,9 @@ class GrpcSettings(Group):
     grpc_tls_handshake_timeout: Seconds = 10.0
     """What a client has for its TLS handshake, before the front; grpcio gives 120 s."""
     grpc_connections_max: int = 10_000
-    """Connections that TLS before the front holds at a time, handshakes included; further ones are closed at once."""
+    """Connections before the front at a time, handshakes included; further ones are closed at once."""
     grpc_relay_buffer_bytes_max: int = 256 * 1024
-    """What TLS before the front keeps for a peer that reads slowly, per connection and direction; then the other side
+    """What is kept before the front for a peer that reads slowly, per connection and direction; then the other side
     is read no more until it has caught up."""
     grpc_keepalive_time: Seconds = 60.0
     """Silence after which a client is pinged, so that one that has vanished is noticed."""
@@ -122,7 +121,8 @@ class GrpcSettings(Group):
     grpc_metadata_bytes_max: int = 16 * 1024
     """Metadata of a call; more is refused."""
     grpc_message_bytes_max: int = 4 * 1024 * 1024
-    """Largest request message; above it RESOURCE_EXHAUSTED, as gRPC's own default."""
+    """Largest request message, unpacked where it is compressed; above it RESOURCE_EXHAUSTED, as gRPC's own default.
+    The front refuses one above twice the size before it has come (INTERNAL)."""
     grpc_max_concurrent_streams: int = 1024
     """Calls at a time on one connection."""
     grpc_health_watches_max: int = 1024

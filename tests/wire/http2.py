@@ -61,12 +61,13 @@ def call(stream: int, body: bytes = b"", path: str = PATH) -> bytes:
     return frame(HEADERS, END_HEADERS, stream, header_block(path)) + data
 
 
-def large_call(stream: int, body: bytes) -> bytes:
+def large_call(stream: int, body: bytes, *, is_compressed: bool = False) -> bytes:
     """Write a unary call whose body takes several frames."""
-    whole = message(body)
+    whole = message(body, is_compressed=is_compressed)
     pieces = [whole[at : at + FRAME_BYTES_MAX] for at in range(0, len(whole), FRAME_BYTES_MAX)]
     data = b"".join(frame(DATA, END_STREAM * (piece is pieces[-1]), stream, piece) for piece in pieces)
-    return frame(HEADERS, END_HEADERS, stream, header_block()) + data
+    encoding = [("grpc-encoding", "gzip")] if is_compressed else []
+    return frame(HEADERS, END_HEADERS, stream, header_block(more=encoding)) + data
 
 
 def answered(data: bytes) -> list[int]:

@@ -17,8 +17,6 @@ from serving.lifecycle import Lifecycle
 from tests.wire.transports import TRANSPORTS, build
 
 LONG_MS = 100
-RELAYED = "relayed"
-"""A name beside those of `TRANSPORTS`: the front behind its relay."""
 
 
 def tell(line: str) -> None:
@@ -36,9 +34,7 @@ async def work(calls: Sequence[Call]) -> Sequence[Reply]:
 
 
 async def main(transport: str, delay_seconds: float, grace_seconds: float) -> None:
-    # A relay stands before a plain front where an age is asked for.
-    options = {"grpc_max_connection_age": 3600.0} if transport == RELAYED else {}
-    served = build(TRANSPORTS["front" if transport == RELAYED else transport], work, grace_seconds, **options)
+    served = build(TRANSPORTS[transport], work, grace_seconds)
     lifecycle = Lifecycle([served.server], served.health, delay_seconds=delay_seconds, grace_seconds=grace_seconds)
     running = asyncio.create_task(lifecycle.run())
     await lifecycle.ready.wait()

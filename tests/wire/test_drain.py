@@ -15,7 +15,6 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.wire.gate import until
-from tests.wire.replica import RELAYED
 from tests.wire.transports import HEALTH_SERVICE, PATH, TRANSPORTS
 
 FOREVER = "3600"
@@ -75,7 +74,7 @@ class Client:
         await asyncio.gather(*checks, *(self.load(turns) for _ in range(WORKERS)))
 
 
-@pytest.fixture(params=[*TRANSPORTS, RELAYED])
+@pytest.fixture(params=list(TRANSPORTS))
 def transport_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -22,8 +22,6 @@ from tests.wire.gate import Gate, until
 from tests.wire.transports import HEALTH_SERVICE, PATH, Connect, Serve, Served
 
 MIB = 1024 * 1024
-AGED = {"grpc_max_connection_age": 3600.0}
-"""What puts the relay before a plain front."""
 
 
 @pytest.fixture
@@ -125,7 +123,7 @@ async def test_what_comes_with_the_end_of_the_handshake_is_not_lost(
 
 
 async def test_nothing_that_the_front_says_first_is_lost(serve: Serve) -> None:
-    served = await serve(**AGED)
+    served = await serve()
     firsts = set()
     for _ in range(100):
         reader, writer = await _open(served)
@@ -194,7 +192,7 @@ async def test_a_connection_that_ends_makes_room(serve_tls: Serve, client_contex
 
 
 async def test_who_reads_slowly_is_waited_for_and_not_buffered_for(serve: Serve, connect: Connect) -> None:
-    served = await serve(**AGED, grpc_relay_buffer_bytes_max=MIB)
+    served = await serve(grpc_relay_buffer_bytes_max=MIB)
     reader, writer = await _open(served)
     window = http2.frame(http2.SETTINGS, payload=b"\0\4\x7f\xff\xff\xff") + http2.frame(
         http2.WINDOW_UPDATE, payload=b"\x7f\xfe\0\0"
@@ -239,7 +237,7 @@ async def test_a_client_that_has_said_all_gets_its_answers(tmp_path: Path) -> No
 
 
 async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(serve: Serve, gate: Gate) -> None:
-    served = await serve(**AGED, grace_seconds=30.0)
+    served = await serve(grace_seconds=30.0)
     gate.shut()
     reader, writer = await _open(served)
     writer.write(http2.hello() + http2.call(1, b"1"))
