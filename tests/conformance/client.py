@@ -28,9 +28,12 @@ _OPTIONS = [
 
 
 class Client:
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
         self._ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(SHOULD_RATE_LIMIT)
         self._check = self._channel.unary_unary(
             HEALTH_CHECK,

@@ -1,4 +1,4 @@
-"""Collects every vector as a test, for each store, ordered so that those of one server run one after another."""
+"""Collects every vector as a test, for each store, and a sample through TLS; those of one server run one after another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.conformance.groups import Group, groups, without_store_steps
+from tests.conformance.groups import Group, groups, sample, without_store_steps
 from tests.conformance.launch import Start, Stores, launch, running_stores
 from tests.conformance.suites import load
 from tests.conformance.target import Target
@@ -22,6 +22,7 @@ class Place:
     group: Group
     store: str
     transport: str
+    is_tls: bool = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "vector" not in metafunc.fixturenames:
         return
     rows = [(place, vector) for place in _places(metafunc.config) for vector in place.group.vectors]
-    ids = [f"{place.store}-{vector.suite}-{vector.id}" for place, vector in rows]
+    ids = [f"{'tls-' * place.is_tls}{place.store}-{vector.suite}-{vector.id}" for place, vector in rows]
     metafunc.parametrize(("target", "vector"), rows, indirect=["target"], ids=ids, scope="session")
 
 
@@ -66,6 +67,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         has_usable_config=place.group.has_usable_config,
         stores=stores,
         transport=place.transport,
+        is_tls=place.is_tls,
     )
     with launch(start) as server:
         yield server
@@ -75,11 +77,14 @@ def _places(config: pytest.Config) -> list[Place]:
     store = config.getoption("store", default=None)
     transport = config.getoption("transport", default="front")
     every = load()
-    return [
+    places = [
         Place(group, name, transport)
         for name in (STORES if store is None else (store,))
         for group in groups(every if name == "redis" else without_store_steps(every))
     ]
+    if store in (None, "redis"):
+        places += [Place(group, "redis", transport, is_tls=True) for group in groups(sample(every))]
+    return places
 
 
 def _place_of(item: pytest.Item) -> Place | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tests.conformance.runner import base_files
 from tests.conformance.suites import Case, Scenario, Settings
 
+_SAMPLED_EVERY = 6
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -47,3 +49,16 @@ def groups(vectors: Iterable[Scenario | Case]) -> tuple[Group, ...]:
 def without_store_steps(vectors: Iterable[Scenario | Case]) -> tuple[Scenario | Case, ...]:
     """Leave out what looks into or tampers with a store: that is what memory does not have."""
     return tuple(vector for vector in vectors if isinstance(vector, Case) or not vector.has_store_steps)
+
+
+def sample(vectors: Iterable[Scenario | Case]) -> tuple[Scenario, ...]:
+    """Return some dozens of scenarios, the first of every suite among them, which share few servers."""
+    chosen: list[Scenario] = []
+    suites: set[str] = set()
+    for number, vector in enumerate(vectors):
+        if isinstance(vector, Case) or vector.is_isolated:
+            continue
+        if vector.suite not in suites or number % _SAMPLED_EVERY == 0:
+            chosen.append(vector)
+        suites.add(vector.suite)
+    return tuple(chosen)

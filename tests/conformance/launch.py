@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
+
+from serving.tls import channel_credentials
 from tests.conformance.background import Background
 from tests.conformance.client import Client
 from tests.conformance.processes import START_BOUND_SECONDS, Process, free_port, redis_client, redis_server
@@ -17,6 +20,7 @@ from tests.conformance.runner import BASE_DOMAIN, base_files, is_limited
 from tests.conformance.suites import Settings
 from tests.conformance.target import Store, Target
 from tests.conformance.tree import APPDIRECTORY, SUBDIRECTORY, Tree
+from tests.fakes.certificates import issue, make_ca
 from tests.fakes.statsd import Statsd
 
 OUR_COMMAND = (sys.executable, "-m", "ratelimit")
@@ -41,6 +45,8 @@ class Start:
     stores: Stores | None = None
     """None: counters in the server's memory."""
     transport: str = "front"
+    is_tls: bool = False
+    """gRPC by mutual TLS."""
     command: Sequence[str] = OUR_COMMAND
 
 
@@ -64,8 +70,9 @@ def launch(start: Start) -> Iterator[Target]:
         relay = _start_relay(start, background, stack)
         addresses = {name: f"127.0.0.1:{free_port()}" for name in ("GRPC", "HTTP", "DEBUG", "PROMETHEUS")}
         environment = _environment(start, addresses, tree, statsd.port, relay)
+        credentials = _tls(Path(folder), environment) if start.is_tls else None
         process = _start_process(Process(start.command, environment, Path(folder) / "log"), addresses, stack)
-        client = Client(addresses["GRPC"])
+        client = Client(addresses["GRPC"], credentials)
         stack.callback(client.close)
         target = Target(
             client=client,
@@ -134,6 +141,20 @@ def _environment(
     link = "" if relay is None else f"127.0.0.1:{relay.port}"
     own = {name: value.replace("${LINK}", link) for name, value in start.settings}
     return environment | _store_environment(start.stores) | own
+
+
+def _tls(folder: Path, environment: dict[str, str]) -> grpc.ChannelCredentials:
+    """Have the server speak mutual TLS; return what its client shows."""
+    ca = make_ca(folder)
+    server, client = issue(ca, ["127.0.0.1"], "server"), issue(ca, ["gateway"], "client")
+    environment |= {
+        "GRPC_SERVER_USE_TLS": "true",
+        "GRPC_SERVER_TLS_CERT": str(server.certificate),
+        "GRPC_SERVER_TLS_KEY": str(server.key),
+        "GRPC_CLIENT_TLS_CACERT": str(ca.path),
+        "GRPC_CLIENT_TLS_SAN": "gateway",
+    }
+    return channel_credentials(str(ca.path), str(client.certificate), str(client.key))
 
 
 def _store_environment(stores: Stores | None) -> dict[str, str]:

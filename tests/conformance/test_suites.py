@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.conformance.groups import groups, without_store_steps
+from tests.conformance.groups import groups, sample, without_store_steps
 from tests.conformance.runner import is_reported
 from tests.conformance.series import changes, domain_prefix, of_domain, parse_page, select
 from tests.conformance.steps import KINDS
@@ -27,6 +27,15 @@ def test_every_vector_of_every_file_is_read() -> None:
     ]
 
     assert sorted(f"  - id: {vector.id}" for vector in VECTORS) == sorted(written)
+
+
+def test_a_sample_has_some_of_every_suite_that_shares_a_server() -> None:
+    chosen = sample(VECTORS)
+    kinds = {kind for scenario in chosen for step in scenario.steps for kind in step}
+
+    assert {one.suite for one in chosen} == {one.suite for one in SCENARIOS.values() if not one.is_isolated}
+    assert {"request", "http", "health", "stats", "redis_keys"} <= kinds
+    assert 36 <= len(chosen) <= 96
 
 
 def test_every_step_has_one_kind() -> None:
