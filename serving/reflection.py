@@ -17,23 +17,25 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
 from serving.grpc_handlers import Paths
 
 _OURS: ServiceDescriptor = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+_HEALTH: ServiceDescriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
 # `v1` has the messages of `v1alpha`; tools ask for the one or the other first.
 _NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
 def reflection_handler(services: Mapping[str, ServiceDescriptor]) -> grpc.GenericRpcHandler:
-    """Return the reflection service for services by their public full name; it shows itself too.
+    """Return the reflection service for services by their public full name; it shows itself and health, too.
 
     Raises:
         ValueError: a public name ends otherwise than the service's own.
     """
-    shown = {**services, **dict.fromkeys(_NAMES, _OURS)}
+    shown = {**services, _HEALTH.full_name: _HEALTH, **dict.fromkeys(_NAMES, _OURS)}
     servicer = aio.ReflectionServicer(shown, pool=_Symbols(_public_pool(shown)))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

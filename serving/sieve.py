@@ -190,11 +190,13 @@ class Sieve:
             return after
         flag, length = _MESSAGE.unpack(head)
         messages.left, messages.head = length, b""
-        if length > self._plain_max:
-            if before:
+        if before:
+            # Its flag has gone on: any but this one was refused then.
+            if flag == _PLAIN and length > self._plain_max:
                 raise SieveError("a message is far too long")
+        elif length > self._plain_max:
             self._refuse(at, changed)
-        elif flag == _COMPRESSED and length > self._compressed_max and not before:
+        elif flag == _COMPRESSED and length > self._compressed_max:
             changed[at] = _PLAIN
         return after
 

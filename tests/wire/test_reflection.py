@@ -34,7 +34,8 @@ async def _ask(target: str, question: Callable[[ProtoReflectionDescriptorDatabas
 async def test_services_are_listed_under_the_names_they_are_called_by(serve: Serve) -> None:
     services = await _ask((await serve()).target, lambda database: list(database.get_services()))
 
-    assert services == [SERVICE, "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+    names = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+    assert services == [SERVICE, *names]
 
 
 async def test_a_method_takes_and_gives_messages_of_the_public_package(serve: Serve) -> None:
@@ -94,10 +95,12 @@ async def test_the_protocol_is_spoken_under_its_present_name_too(serve: Serve, c
     assert SERVICE in [service.name for service in response.list_services_response.service]
 
 
-def test_a_service_may_be_shown_under_its_own_name() -> None:
-    health = health_pb2.DESCRIPTOR.services_by_name["Health"]
+async def test_a_service_may_be_shown_under_its_own_name(serve: Serve) -> None:
+    file = await _ask(
+        (await serve()).target, lambda database: database.FindFileContainingSymbol("grpc.health.v1.Health.Check")
+    )
 
-    assert reflection_handler({"grpc.health.v1.Health": health})
+    assert file.name == health_pb2.DESCRIPTOR.name
 
 
 def test_a_public_name_must_end_as_the_services_own() -> None:

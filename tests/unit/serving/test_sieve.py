@@ -142,6 +142,13 @@ def test_one_that_is_cut_there_and_far_too_long_ends_the_connection() -> None:
         sifted(data(1, LONG[:3]), data(1, LONG[3:]))
 
 
+def test_what_is_no_message_is_refused_alone() -> None:
+    """h2spec, 3.1: a server accepts multiple DATA frames."""
+    parts = [data(1, b"test"), data(1, b"test", http2.END_STREAM), data(3, GOOD[1])]
+
+    assert sifted(*parts) == data(1, b"\2est") + parts[1] + parts[2]
+
+
 @pytest.mark.parametrize(
     "end",
     [http2.frame(http2.RST_STREAM, 0, 1, bytes(4)), headers(1, http2.END_HEADERS | http2.END_STREAM)],
