@@ -33,7 +33,9 @@ from ratelimit.config.callers import CallersWatch
 from ratelimit.config.callers import load as load_callers
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
+from ratelimit.dynamic_limit import DynamicLimitStore
 from ratelimit.errors import ConfigError
+from ratelimit.known_limits import KnownLimits
 from ratelimit.leasing import LeasingStore
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
@@ -42,13 +44,16 @@ from ratelimit.outage import Outage
 from ratelimit.overlay import Overlay
 from ratelimit.parts import RulesWatch, StoreWatch
 from ratelimit.plan import Planner
+from ratelimit.refreshing import Refreshing
 from ratelimit.rights import Rights, holder_of
 from ratelimit.settings import ApiSettings, ConfigSettings, Settings
 from ratelimit.source import Rules, RuleSource
 from ratelimit.spenders import Spenders
 from ratelimit.store import Policy, Store
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.memory_limits import MemoryLimits
 from ratelimit.stores.redis import RedisStore, has_scripts
+from ratelimit.stores.redis_limits import RedisLimits
 from ratelimit.supervisor import supervise
 from serving import collector
 from serving.calls import Method, PromptHandler
@@ -62,6 +67,7 @@ from serving.http import HttpServer
 from serving.lifecycle import Lifecycle, Part
 from serving.logs import configure
 from serving.metrics import Registry
+from serving.redis_client import RedisClient
 from serving.reflection import reflection_handler
 from serving.settings import SettingsError
 from serving.sinks import Telemetry
@@ -98,6 +104,16 @@ class Service:
         self.rights = Rights([holder_of(token)] if (token := settings.api.token.get_secret_value()) else ())
         self.denials = DenialLog(settings.log.log_denials_per_second)
         self.spenders = make_spenders(settings.api)
+        self.known_limits = KnownLimits()
+        self.limits = make_limits(settings, self.registry, clock)
+        self.refreshing = Refreshing(
+            self.limits,
+            self.known_limits,
+            self.rules,
+            clock,
+            self.registry,
+            interval_seconds=settings.limiter.dynamic_limits_refresh,
+        )
         self.limiter, self.planner = self._limiter()
         self.rls = self._rls()
         self.apis = self._apis()
@@ -135,6 +151,7 @@ class Service:
                 self.health,
                 self.settings.health,
             ),
+            self.refreshing,
             *self._callers(),
             self.grpc,
             *after,
@@ -157,7 +174,9 @@ class Service:
             outage=self.outage,
             spenders=self.spenders,
         )
-        planner = Planner(key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio)
+        planner = Planner(
+            key_prefix=limiter.cache_key_prefix, near_ratio=limiter.near_limit_ratio, limits=self.known_limits
+        )
         return deciding, planner
 
     def _rls(self) -> EnvoyRls:
@@ -188,6 +207,8 @@ class Service:
             self.settings.api,
             self.settings.limiter,
             self.spenders,
+            self.limits,
+            self.refreshing.refresh,
             shower(self.settings.log),
         )
 
@@ -255,6 +276,18 @@ def make_store(settings: Settings, registry: Registry, clock: Clock) -> Store:
     holds_max = settings.limiter.holds_max
     redis = RedisStore(settings.redis, settings.redis_per_second, registry, clock, holds_max=holds_max)
     return LeasingStore(redis, clock, registry, blocks_max=settings.limiter.lease_blocks_max)
+
+
+def make_limits(settings: Settings, registry: Registry, clock: Clock) -> DynamicLimitStore:
+    """Return where dynamic limits are kept: with the counters."""
+    limiter = settings.limiter
+    if limiter.backend_type == "memory":
+        return MemoryLimits(clock, limits_max=limiter.dynamic_limits_max)
+    return RedisLimits(
+        lambda: RedisClient(settings.redis, registry, clock, pool="redis_limits_pool"),
+        limits_max=limiter.dynamic_limits_max,
+        key_prefix=limiter.cache_key_prefix,
+    )
 
 
 def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clock) -> Outage | None:

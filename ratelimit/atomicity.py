@@ -67,7 +67,7 @@ def _parted(mine: Sequence[Placed], keeper: Placed, home: Home) -> Iterator[Prob
 
 
 def _needs_script(rule: Rule) -> bool:
-    return not rule.is_counted_plainly
+    return rule.has_ceiling or not rule.is_counted_plainly
 
 
 def _keeps(rule: Rule) -> bool:

@@ -68,6 +68,7 @@ def traits(rule: Rule) -> list[str]:
         "quota_mode": rule.quota_mode,
         f"name: {rule.name}": rule.name,
         f"replaces: {', '.join(sorted(rule.replaces))}": rule.replaces,
+        f"ceiling: {', '.join(str(limit.ceiling) for limit in rule.limits if limit.ceiling)}": rule.has_ceiling,
         "on_deny: keep": modes.is_kept,
         "check: exhausted": modes.is_exhausted,
         f"reserve: {reserve.ttl_ms / 1000 if reserve else 0:g}s": reserve,

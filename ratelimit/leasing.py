@@ -148,7 +148,8 @@ class LeasingStore:
             elif block.granted and steady < block.ends_at - draw.terms.lease_ms / 2000:
                 block.size = min(2 * block.size, draw.terms.lease_max)
             hits = max(need - block.left, min(block.size, draw.terms.lease_max))
-            wanted.append(replace(block.draw, hits=hits))
+            # Under the terms of now: a dynamic limit may have changed them.
+            wanted.append(replace(block.draw, hits=hits, terms=draw.terms))
         return wanted
 
     def _hear(self, draw: Draw, answer: AdmissionOutcome, steady: float) -> None:

@@ -190,7 +190,11 @@ class Limiter:
             status = Status(is_over=False, limit=limit, remaining=0, reset_seconds=span.reset_seconds)
             draft.statuses.append(status)
             hits = ask.hits if step.hits is None else step.hits
-            if self._local_cache is not None and not step.is_refund and self._local_cache.is_over(key, now):
+            if (
+                self._local_cache is not None
+                and not step.is_refund
+                and self._local_cache.is_over(key, now, limit.amount)
+            ):
                 draft.is_stopped = self._policy is Policy.STOP
                 self._deny_locally(step, status, hits)
                 continue
@@ -318,7 +322,7 @@ class Limiter:
             account(stats, max(0, after - hits), after, hits, limit.amount, step.near_mark, rule.shadow_mode)
             status.is_over = is_over and not rule.shadow_mode
             if is_over and self._local_cache is not None:
-                self._local_cache.remember(charge.key, spans[limit.unit].window.end)
+                self._local_cache.remember(charge.key, spans[limit.unit].window.end, after)
 
 
 def _note_charges(spenders: Spenders, draft: Draft, ledger: Ledger) -> None:

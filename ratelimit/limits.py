@@ -10,7 +10,7 @@ that its replicas and ours count together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Protocol
@@ -76,6 +76,10 @@ class Limit:
     algorithm: Algorithm = Algorithm.FIXED_WINDOW
     burst: int = 0
     """What a token bucket holds; 0: the amount."""
+    ceiling: int = 0
+    """Most that a dynamic limit may make of the amount; 0: the amount stands as it is written."""
+    written: Limit | None = None
+    """The limit as its rule has it, where a dynamic one is in force in its place."""
 
     @property
     def is_own(self) -> bool:
@@ -86,6 +90,12 @@ class Limit:
     def capacity(self) -> int:
         """Return what may be spent at once."""
         return self.burst or self.amount
+
+    def under(self, amount: int) -> Limit:
+        """Return the limit with a dynamic amount in force, at most the ceiling; a burst keeps its share of the amount."""
+        mine = min(amount, self.ceiling)
+        burst = -(-self.burst * mine // self.amount) if self.amount else self.burst
+        return replace(self, amount=mine, burst=burst, written=self)
 
     @property
     def span(self) -> str:

@@ -1,47 +1,47 @@
 """Counters known to be over, in this process: the next call is denied without asking the store.
 
 An entry is the counter's key, so it is meaningless once the window ends. A refund forgets it, on
-this replica at once and on others as soon as the store tells them.
+this replica at once and on others as soon as the store tells them. It has what was spent, since a limit may be raised.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-# Bytes that an entry costs beside its key: the text object, the float and the slot in the table.
-ENTRY_BYTES = 150
+# Bytes that an entry costs beside its key: the text object, the two numbers and their pair, and the slot in the table.
+ENTRY_BYTES = 240
 
 
 class LocalCache:
-    """Keys with the time they end, bounded in bytes; the oldest leaves first."""
+    """Keys with the time they end and what was spent, bounded in bytes; the oldest leaves first."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._ends: OrderedDict[str, float] = OrderedDict()
+        self._ends: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._bytes = 0
         self.hits = self.misses = self.evictions = self.expirations = self.overwrites = 0
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def is_over(self, key: str, now: float) -> bool:
-        """Say whether `key` is known to be over at `now`."""
-        end = self._ends.get(key)
-        if end is None or end <= now:
+    def is_over(self, key: str, now: float, amount: int) -> bool:
+        """Say whether more than `amount` is known to be spent of `key` at `now`."""
+        known = self._ends.get(key)
+        if known is None or known[0] <= now or known[1] <= amount:
             self.misses += 1
-            if end is not None:
+            if known is not None and known[0] <= now:
                 self.expirations += 1
                 self.forget(key)
             return False
         self.hits += 1
         return True
 
-    def remember(self, key: str, end: float) -> None:
-        """Remember that `key` is over until `end`, its window's."""
+    def remember(self, key: str, end: float, spent: int) -> None:
+        """Remember that so much of `key` is spent until `end`, its window's."""
         if key in self._ends:
             self.overwrites += 1
             self.forget(key)
-        self._ends[key] = end
+        self._ends[key] = end, spent
         self._bytes += len(key) + ENTRY_BYTES
         while self._bytes > self._bytes_max:
             oldest = next(iter(self._ends))

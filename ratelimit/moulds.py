@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ratelimit.descriptor import Asked, Request
-from ratelimit.plan import Plan, Planner
+from ratelimit.plan import Changing, Plan, Planner
 from ratelimit.rules import Domain, Node, RuleSet
 
 # Combinations of nodes that are remembered. One costs less than a kilobyte, and a fleet's requests find a few dozen.
@@ -104,4 +104,5 @@ class Mould:
             is_kept=known.is_kept,
             survives_outage=known.survives_outage,
             has_extras=known.has_extras,
+            changing=None if known.changing is None else Changing(is_explicit=False),
         )

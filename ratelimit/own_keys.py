@@ -33,7 +33,7 @@ LIMITS_MAX = 16
 HEADERS_MAX = 32
 TEXT_CHARACTERS_MAX = 4_096
 
-_LIMIT_KEYS = {"algorithm", "amount", "burst", "calendar", "timezone", "unit_multiplier", "window"}
+_LIMIT_KEYS = {"algorithm", "amount", "burst", "calendar", "ceiling", "timezone", "unit_multiplier", "window"}
 _BODIES = {
     "openai": '{"error":{"message":"Rate limit reached: {limit} per {span}. Try again in {reset} s.",'
     '"type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"}}',
@@ -104,6 +104,9 @@ class _Reader:
         burst = self._read("burst", _positive, 0)
         if burst and algorithm is not Algorithm.TOKEN_BUCKET:
             self._blame(self._own["burst"].where, "burst: only a token_bucket has one")
+        ceiling = self._read("ceiling", _positive, 0)
+        if 0 < ceiling < amount:
+            self._blame(self._own["ceiling"].where, f"ceiling: {ceiling} is below the amount, {amount}")
         windowing = self._windowing(spec)
         if windowing is None:
             return None
@@ -113,10 +116,10 @@ class _Reader:
             )
         unit = _unit_of(windowing)
         if unit is not None and algorithm is Algorithm.FIXED_WINDOW:
-            return Limit(amount, unit, spec.name)
+            return Limit(amount, unit, spec.name, ceiling=ceiling)
         if isinstance(windowing, Unit):
             windowing = Every(windowing.seconds)
-        return Limit(amount, unit, spec.name, windowing, algorithm, burst)
+        return Limit(amount, unit, spec.name, windowing, algorithm, burst, ceiling)
 
     def _windowing(self, spec: LimitSpec) -> Windowing | Unit | None:  # noqa: PLR0911 - one for each way to say it
         given = [key for key in ("window", "calendar") if key in self._own]

@@ -4,11 +4,16 @@
 
 A plan holds neither a window's start nor anything that was counted, so it stays true until the
 rules change. Where a rule `replaces` others by name, those steps have no rule.
+
+    Plan ── Planner.under ──▶ the plan under the dynamic limits of this moment: itself, if none of its own is in force
+
+Amounts that may change while rules do not are no part of it. It remembers what was made of it under the last ones, and that
+is made anew only when one of its own has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import floor
@@ -16,6 +21,8 @@ from math import floor
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Asked, Descriptor, Entry, Phase, Request
 from ratelimit.draw import MEMORY_LIVES, Algorithm, Terms
+from ratelimit.dynamic_limit import Place
+from ratelimit.known_limits import KnownLimits
 from ratelimit.limits import Limit
 from ratelimit.modes import Modes, OnStoreError, Reserve
 from ratelimit.rules import Domain, Match, Rule, RuleSet
@@ -65,6 +72,23 @@ class Step:
 
 NO_RULE = Step(None)
 
+Amounts = Mapping[str, int | None]
+"""Dynamic ones, by name."""
+
+
+@dataclass(slots=True, eq=False)
+class Changing:
+    """What dynamic limits make of a plan."""
+
+    is_explicit: bool
+    names: Sequence[str] = ()
+    """Of those that may be in force in place of its rules'; found out when there is a first one anywhere."""
+    stamp: int = -1
+    """Of the limits that were looked at last."""
+    amounts: Sequence[int | None] = ()
+    plan: Plan | None = None
+    """What they make of it; None: nothing else."""
+
 
 @dataclass(slots=True, eq=False)
 class Plan:
@@ -83,6 +107,8 @@ class Plan:
     """Every rule says what to answer while the counters cannot be reached."""
     has_extras: bool = False
     """Some rule adds something to the answer."""
+    changing: Changing | None = None
+    """None: dynamic limits do not matter to it, or it is under some already."""
 
     _adds_up: bool | None = None
 
@@ -107,30 +133,60 @@ class Plan:
             step if hits is None or step.rule is None else replace(step, hits=_weighed(step.rule, hits, step.kind))
             for step, hits in zip(self.steps, own_hits, strict=True)
         ]
-        return replace(self, steps=tuple(steps), _adds_up=None)
+        return replace(self, steps=tuple(steps), changing=None, _adds_up=None)
 
     def with_amount(self, hits: int, kinds: Sequence[tuple[str, int]]) -> Plan:
         """Return the plan of a request all of whose descriptors spend this."""
         steps = [
             step if step.rule is None else replace(step, hits=_total(step.rule, hits, "", kinds)) for step in self.steps
         ]
-        return replace(self, steps=tuple(steps))
+        return replace(self, steps=tuple(steps), changing=None)
 
 
 class Planner:
     """Finds the rule of each descriptor and names its counter."""
 
-    def __init__(self, *, key_prefix: str = "", near_ratio: float = 0.8) -> None:
+    def __init__(self, *, key_prefix: str = "", near_ratio: float = 0.8, limits: KnownLimits | None = None) -> None:
+        self._limits = KnownLimits() if limits is None else limits
         self._key_prefix = key_prefix
         self._near_ratio = near_ratio
 
     def plan(self, request: Request, rules: RuleSet, *, is_explicit: bool = False) -> Plan:
         """Match every descriptor of `request`; `is_explicit` where the caller will say what it wants of the counters."""
+        plan = self._plan(request, rules, {}, is_explicit=is_explicit)
+        if rules.has_ceilings and any(step.rule is not None and step.rule.has_ceiling for step in plan.steps):
+            plan.changing = Changing(is_explicit)
+        return plan
+
+    def under(self, plan: Plan, rules: RuleSet) -> Plan:
+        """Return a plan under the dynamic limits of this moment; `rules` are those that it was made by."""
+        changing, limits = plan.changing, self._limits
+        if changing is None or not limits:
+            return plan
+        if changing.stamp != limits.stamp:
+            changing.names = changing.names or self._names_of(plan.request, rules)
+            amounts = [limits.get(name) for name in changing.names]
+            if changing.amounts != amounts:
+                changing.amounts, changing.plan = amounts, None
+                if any(amount is not None for amount in amounts):
+                    mine = dict(zip(changing.names, amounts, strict=True))
+                    changing.plan = self._plan(plan.request, rules, mine, is_explicit=changing.is_explicit)
+            changing.stamp = limits.stamp
+        return changing.plan or plan
+
+    def _names_of(self, request: Asked, rules: RuleSet) -> Sequence[str]:
+        domain = rules.domains.get(request.domain)
+        if domain is None:
+            return ()
+        matches = [domain.match(each.entries) for each in request.descriptors if each.override is None]
+        return [name for match in matches if match is not None for name in _names(domain, match)]
+
+    def _plan(self, request: Asked, rules: RuleSet, amounts: Amounts, *, is_explicit: bool) -> Plan:
         domain = rules.domains.get(request.domain)
         if domain is None:
             count = len(request.descriptors)
             return Plan(request, (NO_RULE,) * count, ("",) * count, is_known_domain=False)
-        found = [self._step(domain, descriptor, is_explicit=is_explicit) for descriptor in request.descriptors]
+        found = [self._step(domain, descriptor, amounts, is_explicit=is_explicit) for descriptor in request.descriptors]
         steps = without_replaced([step for step, _ in found])
         stems = tuple([stem if step.rule is not None else "" for step, (_, stem) in zip(steps, found, strict=True)])
         is_plain = not is_explicit and all(
@@ -149,13 +205,15 @@ class Planner:
             has_extras=any(step.rule is not None and step.rule.modes.has_extras for step in steps),
         )
 
-    def _step(self, domain: Domain, descriptor: Descriptor, *, is_explicit: bool) -> tuple[Step, str]:
+    def _step(self, domain: Domain, descriptor: Descriptor, amounts: Amounts, *, is_explicit: bool) -> tuple[Step, str]:
         """Return a step and its stem."""
         if descriptor.override is not None:
             return self._override(domain, descriptor, descriptor.override)
         match = domain.match(descriptor.entries)
         if match is None:
             return NO_RULE, ""
+        if amounts and match.rule.has_ceiling:
+            match.rule = match.rule.under([amounts.get(name) for name in _names(domain, match)])
         stem = self.stem(domain.name, match.counted)
         step = self._counting(match.rule, match.stats_key, descriptor)
         if match.rule.limit is None or (not domain.hash_tag and match.rule.is_counted_plainly):
@@ -206,6 +264,11 @@ class Planner:
         """Return the counter key of a descriptor, up to the start of the window."""
         # The reference's form to the letter: its replicas and ours count on the same keys.
         return f"{self._key_prefix}{domain}_" + "".join(f"{key}_{value}_" for key, value in entries)
+
+
+def _names(domain: Domain, match: Match) -> Sequence[str]:
+    """Return the names of the dynamic limits of a descriptor, one for each limit of its rule."""
+    return [Place.of(domain.name, match.counted, limit).name for limit in match.rule.limits]
 
 
 def terms(limit: Limit, modes: Modes) -> Terms:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ratelimit.descriptor import Entry
@@ -50,15 +50,26 @@ class Rule:
     """Further limits on the same descriptor."""
     is_counted_plainly: bool = field(init=False)
     """All of it is counted and asked as the reference does; known here, since every new request asks."""
+    has_ceiling: bool = field(init=False)
+    """Some limit may be changed while it is in force."""
 
     def __post_init__(self) -> None:
         is_plain = self.modes.is_counted_plainly and not any(limit.is_own for limit in self.limits)
         object.__setattr__(self, "is_counted_plainly", is_plain)
+        object.__setattr__(self, "has_ceiling", any(limit.ceiling for limit in self.limits))
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Return all of its limits."""
         return () if self.limit is None else (self.limit, *self.others)
+
+    def under(self, amounts: Sequence[int | None]) -> Rule:
+        """Return the rule with dynamic amounts in force, None for each limit that has none."""
+        limits = [
+            limit if amount is None or not limit.ceiling else limit.under(amount)
+            for limit, amount in zip(self.limits, amounts, strict=True)
+        ]
+        return replace(self, limit=limits[0], others=tuple(limits[1:]))
 
 
 @dataclass(slots=True, eq=False)
@@ -193,8 +204,10 @@ def joined(key: str, value: str) -> str:
 class RuleSet:
     """Everything loaded, as one unit: replaced whole, never changed."""
 
-    def __init__(self, domains: Mapping[str, Domain]) -> None:
+    def __init__(self, domains: Mapping[str, Domain], *, has_ceilings: bool = False) -> None:
         self.domains = domains
+        self.has_ceilings = has_ceilings
+        """Whether dynamic limits are to be looked for at all."""
 
     def dump(self) -> list[str]:
         """List every limit, one line each, in the words of the reference's `/rlconfig`."""

@@ -138,6 +138,13 @@ class LimiterSettings(Group):
     """Counters of which this replica may hold a block at a time, for rules with `lease`; others are asked for each call."""
     holds_max: int = 100_000
     """Reservations that one counter may have at a time, and charged request ids that it remembers."""
+    dynamic_limits_max: int = Field(default=100_000, ge=1)
+    """Dynamic limits that may be in force at a time, for rules with a `ceiling`; beyond it SetLimit is RESOURCE_EXHAUSTED.
+    Each replica keeps all of them in memory."""
+    dynamic_limits_refresh: Seconds = Field(default=1.0, gt=0)
+    """Time between two looks at what changed among them. A change is in force on every replica after this and REDIS_TIMEOUT
+    at most, as long as Redis answers; while it does not, the last known stay in force. Without a rule that has a `ceiling`
+    nobody looks."""
     charge_expected_within: Seconds = 600.0
     """A counter that is checked with 0 hits is expected to be charged afterwards: what is not after so long is counted
     as `weir.metering.checks_without_charge`. Longer than the longest stream. 0: not watched."""
@@ -263,7 +270,7 @@ GROUPS: tuple[type[Group], ...] = (
 
 # Not GRPC_ and OTEL_: libraries read names of their own there.
 _OUR_PREFIXES = (
-    "API_CALLERS_", "API_EXCHANGE_", "API_SPENDERS_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
+    "API_CALLERS_", "API_EXCHANGE_", "API_SPENDERS_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "DYNAMIC_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
     "STATS_", "TRACING_", "XDS_CLIENT_",
 )  # fmt: skip
 ABSENT = {"MEMCACHE_": "there is no memcache"}

@@ -28,7 +28,7 @@ class Own:
 # Keys of a `rate_limit` that the reference does not know; `own_keys` reads them.
 OWN_KEYS = frozenset(
     {
-        *("algorithm", "amount", "burst", "calendar", "limits", "timezone", "unit_multiplier", "window"),
+        *("algorithm", "amount", "burst", "calendar", "ceiling", "limits", "timezone", "unit_multiplier", "window"),
         *("check", "denied", "idempotent", "lease", "on_deny", "on_store_error", "reserve", "soft", "weights"),
     }
 )

@@ -27,7 +27,7 @@ def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plai
     wrong = builder.problems or list(atomicity.problems(builder.placed, home))
     if wrong:
         raise ConfigError(wrong)
-    return RuleSet(builder.domains)
+    return RuleSet(builder.domains, has_ceilings=any(each.rule.has_ceiling for each in builder.placed))
 
 
 def problems(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly) -> list[Problem]:

@@ -13,6 +13,7 @@ from weir.commands import (
     counters,
     explain,
     export_model,
+    limits,
     lookup,
     run,
     serve,
@@ -31,6 +32,7 @@ from weir.commands import (
       weir check --domain llm user=alice      what is left?
       weir explain --domain llm user=alice    which rule, and why?
       weir top                                who spends most?
+      weir limits list                        whose limits were changed?
       weir export-model                       have an embedding model as ONNX
       weir calibrate pairs.jsonl              which target error can the cache keep?
       weir lookup --tenant acme "What is …?"  has this been answered?
@@ -44,7 +46,7 @@ def main() -> None:
 
 COMMANDS = (
     *(run.run, serve.serve, check_config.check_config, check.check),
-    *(explain.explain, top.top, counters.counters),
+    *(explain.explain, top.top, counters.counters, limits.limits),
     *(ask.ask, lookup.lookup, store.store, cache.cache),
     *(calibrate.calibrate, export_model.export_model),
 )

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from protos.ratelimit.v1 import admin_pb2 as wire
 from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.api.admin_limits import AdminLimits
 from ratelimit.api.desk import Desk
 from ratelimit.api.limiter_messages import read_descriptors, read_id, write_verdict
 from ratelimit.descriptor import Descriptor, Entry
@@ -41,7 +42,7 @@ _LOOK = Wish(Op.CHARGE, is_look=True)
 class AdminApi:
     """The methods of the service; without `spenders` nobody is listed."""
 
-    def __init__(self, desk: Desk, spenders: Spenders | None, show: Show) -> None:
+    def __init__(self, desk: Desk, spenders: Spenders | None, limits: AdminLimits, show: Show) -> None:
         self._desk = desk
         self._spenders = spenders
         self._show = show
@@ -52,6 +53,9 @@ class AdminApi:
             "Grant": (wire.GrantRequest, self._grant),
             "ListSpenders": (wire.ListSpendersRequest, self._list_spenders),
             "ListRules": (wire.ListRulesRequest, self._list_rules),
+            "SetLimit": (wire.SetLimitRequest, limits.set),
+            "ClearLimit": (wire.ClearLimitRequest, limits.clear),
+            "ListLimits": (wire.ListLimitsRequest, limits.list),
         }
 
     def methods(self) -> list[Method]:
@@ -192,7 +196,8 @@ def _write_way(written: wire.Explanation, way: Way, step: Step, keys: Sequence[s
 
 def _rule(rule: Rule) -> wire.Rule:
     limits = [
-        wire.Limit(amount=limit.amount, window=limit.span, algorithm=limit.algorithm.value) for limit in rule.limits
+        wire.Limit(amount=limit.amount, window=limit.span, algorithm=limit.algorithm.value, ceiling=limit.ceiling)
+        for limit in rule.limits
     ]
     return wire.Rule(path=rule.path, file=rule.where.file, line=rule.where.line, limits=limits, traits=traits(rule))
 

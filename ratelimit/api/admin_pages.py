@@ -1,6 +1,7 @@
 """AdminService as JSON on the debug port: `POST /admin/<Method>`, with the method's request as the body.
 
-200 answered · 400 the caller's fault · 401 no proof · 403 no right · 404 no such domain · 503 the counters are away
+200 answered · 400 the caller's fault · 401 no proof · 403 no right · 404 no such domain · 409 not as things stand
+429 no room for more · 503 the counters are away
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _STATUSES = {
     StatusCode.PERMISSION_DENIED: 403,
     StatusCode.NOT_FOUND: 404,
     StatusCode.FAILED_PRECONDITION: 409,
+    StatusCode.ABORTED: 409,
+    StatusCode.RESOURCE_EXHAUSTED: 429,
     StatusCode.UNAVAILABLE: 503,
     StatusCode.DEADLINE_EXCEEDED: 504,
 }

@@ -105,10 +105,22 @@ class Desk:
         Raises:
             Refused: it has too few or too many descriptors, or there are no rules for it.
         """
-        plan = self.plan_any(domain, descriptors)
+        return self.under(self.plan_of_rules(domain, descriptors))
+
+    def plan_of_rules(self, domain: str, descriptors: tuple[Descriptor, ...]) -> Plan:
+        """Return the plan of a request as the rules have it, without dynamic limits.
+
+        Raises:
+            Refused: as of `plan`.
+        """
+        plan = self._plan(domain, descriptors)
         if not plan.is_known_domain:
             raise Refused(Failure(StatusCode.NOT_FOUND, "domain: no rules are loaded for it"))
         return plan
+
+    def under(self, plan: Plan) -> Plan:
+        """Return a plan of the rules in force under the dynamic limits of this moment."""
+        return plan if plan.changing is None else self._planner.under(plan, self.in_force())
 
     def plan_any(self, domain: str, descriptors: tuple[Descriptor, ...]) -> Plan:
         """Return the plan of a request, also of one that there are no rules for.
@@ -116,6 +128,9 @@ class Desk:
         Raises:
             Refused: it has too few or too many descriptors.
         """
+        return self.under(self._plan(domain, descriptors))
+
+    def _plan(self, domain: str, descriptors: tuple[Descriptor, ...]) -> Plan:
         if not domain:
             raise Refused.field("domain", "is missing")
         if not descriptors:

@@ -169,11 +169,11 @@ class LimiterApi:
             return self._desk.plan(domain, read_descriptors(descriptors, amount, default=default))
         plan = self._planned(self._desk.rules.generation, domain, known)
         hits, kinds = (default, ()) if amount is None else read_amount(amount)
-        return plan.with_amount(hits, kinds)
+        return self._desk.under(plan).with_amount(hits, kinds)
 
     def _plan_anew(self, _generation: int, domain: str, descriptors: Sequence[bytes]) -> Plan:
         wanted = [wire.Descriptor.FromString(each) for each in descriptors]
-        return self._desk.plan(domain, read_descriptors(wanted, None, default=0))
+        return self._desk.plan_of_rules(domain, read_descriptors(wanted, None, default=0))
 
     def _ask_for(self, ticket: wire.Ticket, op: Op, deadline: float) -> Ask:
         amount = ticket.amount if ticket.HasField("amount") else None

@@ -106,6 +106,9 @@ def write_counter(written: wire.Counter, counting: Counting, standing: Standing)
     written.remaining = max(0, capacity - standing.after - standing.held)
     written.reset.FromMilliseconds(standing.reset_ms)
     written.over_limit = standing.is_over
+    written.ceiling = limit.ceiling
+    if limit.written is not None:
+        written.own_limit = limit.written.capacity
 
 
 def granted(verdict: Verdict) -> int:

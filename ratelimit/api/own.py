@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -11,10 +11,12 @@ from protos.interop.kuadrant.v1 import kuadrant_pb2
 from protos.ratelimit.v1 import admin_pb2, limiter_pb2
 from ratelimit.api import admin, kuadrant, limiter
 from ratelimit.api.admin import AdminApi
+from ratelimit.api.admin_limits import AdminLimits
 from ratelimit.api.desk import Desk
 from ratelimit.api.envoy_rls import own_entries
 from ratelimit.api.kuadrant import KuadrantApi
 from ratelimit.api.limiter import LimiterApi
+from ratelimit.dynamic_limit import DynamicLimitStore
 from ratelimit.rules import Show
 from ratelimit.settings import ApiSettings, LimiterSettings
 from ratelimit.spenders import Spenders
@@ -24,15 +26,18 @@ from serving.calls import Method
 class OwnApis:
     """What is served, and how it is described."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
         self,
         desk: Desk,
         settings: ApiSettings,
         limiter_settings: LimiterSettings,
         spenders: Spenders | None,
+        limits: DynamicLimitStore,
+        refresh: Callable[[], Awaitable[None]],
         show: Show,
     ) -> None:
-        self.admin = AdminApi(desk, spenders, show)
+        """`refresh` has this replica read what changed in `limits`."""
+        self.admin = AdminApi(desk, spenders, AdminLimits(desk, limits, refresh, show), show)
         self._kuadrant = KuadrantApi(desk, own_entries(limiter_settings))
         self._limiter = LimiterApi(
             desk, exchange_calls_max=settings.exchange_calls_max, plans_max=limiter_settings.plans_max

@@ -65,7 +65,7 @@ class Requests:
             BadRequest: it is no RateLimitRequest, or asks for nothing, or there are no rules.
         """
         plan = self._plans.get(message)
-        return self._ask_anew(message, deadline) if plan is None else _asked(plan, deadline)
+        return self._ask_anew(message, deadline) if plan is None else _asked(self._under(plan), deadline)
 
     def _ask_anew(self, message: bytes, deadline: float) -> Ask:
         if len(message) > MESSAGE_BYTES_MAX:
@@ -92,7 +92,7 @@ class Requests:
             key, hits = shape.key, shape.hits
             known = self._plans.get(key)
             if known is not None:
-                return Ask(known, hits or 1, deadline)
+                return Ask(self._under(known), hits or 1, deadline)
         plan = mould.plan(values, _Unread(message))
         return None if plan is None else Ask(self._keep(key, plan), hits or 1, deadline)
 
@@ -111,8 +111,7 @@ class Requests:
         if shape is None or shape.key is message:
             return _asked(self._keep(None if shape is None else shape.key, self._plan(message)), deadline)
         known = self._plans.get(shape.key)
-        if known is None:
-            known = self._keep(shape.key, self._plan(message))
+        known = self._keep(shape.key, self._plan(message)) if known is None else self._under(known)
         plan = known.with_hits(shape.own_hits) if shape.own_hits else known
         return Ask(plan, shape.hits or 1, deadline, shape.request_id)
 
@@ -132,8 +131,14 @@ class Requests:
         return self._planner.plan(request, self._rules.current)
 
     def _keep(self, key: bytes | None, plan: Plan) -> Plan:
+        """Remember a plan; return it as of `_under`."""
         self._plans.keep(key, plan)
-        return plan
+        return self._under(plan)
+
+    def _under(self, plan: Plan) -> Plan:
+        """Return a plan under the dynamic limits of this moment: what is remembered is without."""
+        rules = self._rules.current
+        return plan if plan.changing is None or rules is None else self._planner.under(plan, rules)
 
 
 class _Unread:

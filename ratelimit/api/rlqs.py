@@ -167,7 +167,7 @@ class RlqsApi:
         return response
 
     def _ask(self, domain: str, usage: Any, rules: RuleSet, now: float) -> Ask:  # noqa: ANN401 - a nested message
-        plan = self._plan(domain, _key(usage), rules)
+        plan = self._planner.under(self._plan(domain, _key(usage), rules), rules)
         deadline = now + self._settings.charge_timeout
         return Ask(plan, int(usage.num_requests_allowed), deadline, wish=Wish(Op.FORCE))
 

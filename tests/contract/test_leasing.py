@@ -6,7 +6,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -170,3 +170,15 @@ async def test_counters_beyond_the_bound_are_asked_for_each_call(start_replica: 
 
     assert [standing.after for standing in standings] == [1] * 15
     assert replica.metric("blocks") == 10
+
+
+async def test_blocks_are_taken_under_the_limit_that_is_in_force_now(start_replica: StartReplica) -> None:
+    replica = await start_replica()
+    await replica.ask(replica.draw(Op.FORCE, LIMIT))
+    before = await replica.passes(5)
+    replica.terms = replace(terms(), limit=2 * LIMIT, capacity=2 * LIMIT)
+    raised = await replica.passes(5)
+    replica.terms = terms()
+    await replica.ask(replica.draw(Op.CHARGE, 95))  # what the block has left, it may spend
+
+    assert (before, raised, await replica.passes(5)) == (False, True, False)

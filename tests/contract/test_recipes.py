@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from protos.interop.rls.v1.rls_pb2 import RateLimitRequest, RateLimitResponse
+from protos.ratelimit.v1.admin_pb2 import SetLimitRequest
+from protos.ratelimit.v1.limiter_pb2 import Descriptor, Entry
 from ratelimit import settings
 from ratelimit.app import Service
-from serving.calls import Call, Caller
+from serving.calls import Call, Caller, Failure, Reply
 from serving.clock import Clock, SystemClock
 from tests.fakes.clock import FakeClock
 from tests.fakes.redis_servers import RedisServer, running
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 
+TOKEN = "t0k3n"
 OK, OVER = RateLimitResponse.OK, RateLimitResponse.OVER_LIMIT
 
 
@@ -50,6 +54,15 @@ class Gateway:
         assert isinstance(reply, bytes), reply
         return RateLimitResponse.FromString(reply)
 
+    async def set_limit(self, amount: int, key: str, value: str) -> Reply:
+        """Ask as an operator does."""
+        descriptor = Descriptor(entries=[Entry(key=key, value=value)])
+        request = SetLimitRequest(domain="llm", descriptor=descriptor, amount=amount)
+        caller = Caller("test", token=TOKEN)
+        (reply,) = await self._service.apis.admin.handler("SetLimit")([Call(request.SerializeToString(), inf, caller)])
+        assert isinstance(reply, bytes | Failure)
+        return reply
+
     async def remaining(self, *descriptors: str) -> list[int]:
         answer = await self.ask(*descriptors)
         return [status.limit_remaining for status in answer.statuses]
@@ -67,7 +80,8 @@ async def cook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         (tmp_path / "config").mkdir()
         shutil.copy(RECIPES / recipe, tmp_path / "config")
         counters = {"BACKEND_TYPE": "memory"} if redis is None else {"REDIS_URL": str(redis.path)}
-        for name, value in {"RUNTIME_ROOT": str(tmp_path), "USE_STATSD": "false", **counters}.items():
+        environment = {"RUNTIME_ROOT": str(tmp_path), "USE_STATSD": "false", "API_TOKEN": TOKEN, **counters}
+        for name, value in environment.items():
             monkeypatch.setenv(name, value)
         clock = FakeClock() if redis is None else SystemClock()
         service = Service(settings.load(), clock)
@@ -209,3 +223,18 @@ async def test_a_hot_key_is_spent_in_blocks_and_never_beyond_its_limit(cook: Coo
     assert 900 * passed <= 100_000
     # A block of a tenth may be what is left when it no longer fits.
     assert 900 * passed > 89_000
+
+
+async def test_an_operator_raises_and_stops_one_tenant_up_to_the_ceiling(cook: Cook) -> None:
+    gateway = await cook("upgrades.yaml")
+    await gateway.ask("tenant=acme", hits=20_000)
+    before = await gateway.ask("tenant=acme")
+    await gateway.set_limit(50_000, "tenant", "acme")
+    raised = await gateway.ask("tenant=acme")
+    await gateway.set_limit(0, "tenant", "bad")
+    stopped = await gateway.ask("tenant=bad")
+    beyond = await gateway.set_limit(200_001, "tenant", "acme")
+
+    assert [each.overall_code for each in (before, raised, stopped)] == [OVER, OK, OVER]
+    assert raised.statuses[0].limit_remaining == 30_000
+    assert isinstance(beyond, Failure)

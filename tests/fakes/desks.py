@@ -13,9 +13,11 @@ from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
 from ratelimit.api.own import OwnApis
 from ratelimit.config.grammar import read
+from ratelimit.known_limits import KnownLimits
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.plan import Planner
+from ratelimit.refreshing import Refreshing
 from ratelimit.rights import CallerRule, Rights, Role
 from ratelimit.rules import plainly
 from ratelimit.settings import ApiSettings, ConfigSettings, LimiterSettings
@@ -23,6 +25,7 @@ from ratelimit.source import Rules
 from ratelimit.spenders import Spenders
 from ratelimit.store import Store
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.memory_limits import MemoryLimits
 from serving.calls import Call, Caller, Failure, Reply
 from serving.clock import Clock
 from serving.metrics import Registry
@@ -53,7 +56,12 @@ class Apis:
         self.stats = StatsTable(series_max=100, domains_max=10, ttl_seconds=60)
         self.spenders = Spenders(3, 60.0)
         self.limiter = Limiter(self.store, self.clock, self.stats, windows=Windows(), spenders=self.spenders)
-        self.planner = Planner()
+        self.known_limits = KnownLimits()
+        self.planner = Planner(limits=self.known_limits)
+        self.limits = MemoryLimits(self.clock, limits_max=3)
+        self.refreshing = Refreshing(
+            self.limits, self.known_limits, self.rules, self.clock, self.registry, interval_seconds=60.0
+        )
         self.rights = Rights(callers)
         self.desk = Desk(
             limiter=self.limiter,
@@ -65,7 +73,15 @@ class Apis:
             registry=self.registry,
             descriptors_max=100,
         )
-        self.own = OwnApis(self.desk, ApiSettings(), LimiterSettings(), self.spenders, plainly)
+        self.own = OwnApis(
+            self.desk,
+            ApiSettings(),
+            LimiterSettings(),
+            self.spenders,
+            self.limits,
+            self.refreshing.refresh,
+            plainly,
+        )
         self.methods = {method.label or method.path.rpartition("/")[2]: method for method in self.own.methods()}
         self._text = rules
 

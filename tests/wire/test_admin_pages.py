@@ -17,7 +17,7 @@ from tests.fakes.desks import Apis
 RULES = """domain: llm
 descriptors:
   - key: tenant
-    rate_limit: {unit: year, requests_per_unit: 1000}
+    rate_limit: {unit: year, requests_per_unit: 1000, ceiling: 3000}
 """
 TOKEN = "t0k3n"
 ACME = {"domain": "llm", "descriptors": [{"entries": [{"key": "tenant", "value": "acme"}]}]}
@@ -55,6 +55,18 @@ async def test_rules_are_listed(post: Post) -> None:
     status, answer = await post("ListRules", {})
 
     assert (status, answer["rules"][0]["path"], answer["rules"][0]["line"]) == (200, "llm.tenant", 4)
+
+
+async def test_a_limit_is_set_up_to_its_ceiling_and_by_who_knows_its_version(post: Post) -> None:
+    wanted = {"domain": "llm", "descriptor": ACME["descriptors"][0], "amount": "2000"}
+    status, answer = await post("SetLimit", wanted)
+    late, _ = await post("SetLimit", {**wanted, "expectedVersion": "7"})
+    beyond, _ = await post("SetLimit", {**wanted, "amount": "3001"})
+    listed = await post("ListLimits", {})
+
+    assert (status, late, beyond) == (200, 409, 400)
+    assert (answer["limit"]["amount"], answer["limit"]["ownAmount"]) == ("2000", "1000")
+    assert [each["version"] for each in listed[1]["limits"]] == ["1"]
 
 
 @pytest.mark.parametrize(

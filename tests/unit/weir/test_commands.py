@@ -16,7 +16,7 @@ BAD = "domain: b\ndescriptors:\n  - key: user\n    rate_limit: { unit: fortnight
 
 HELPED = [
     *([], ["run"], ["serve"], ["serve", "ratelimit"], ["serve", "semcache"], ["check-config"], ["check"]),
-    *(["explain"], ["top"], ["counters"]),
+    *(["explain"], ["top"], ["counters"], ["limits"]),
     *(["ask"], ["lookup"], ["store"], ["cache"], ["calibrate"]),
 ]
 
