@@ -286,4 +286,4 @@ def _wish(each: Draft) -> Wish:
     turn, vector = each.ask.turn, each.vector
     # Only the same prompt will do where only the same is looked for.
     embedding = None if vector is None or each.exact_only_reason else vector.embedding
-    return Wish(each.scope_id, each.entry_id, each.epoch, turn.prompt, turn.history, embedding)
+    return Wish(each.scope_id, each.entry_id, each.moment, turn.prompt, turn.history, embedding)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from semcache.backends import Backends
 from semcache.entry import Entry, EntryId
 from semcache.errors import StoreUnavailable
+from semcache.invalidation import subjects
 from semcache.judging import Judges, Standing
 from semcache.namespaces import Namespace
 from semcache.store import EntryStore, EntryStores, Selector
@@ -57,20 +58,28 @@ class Curating:
         self._upkeep = upkeep
         self._purge = purge
 
-    async def invalidate(self, selector: Selector, *, is_dry_run: bool) -> int:
-        """Remove the selected entries from every model's store, or only count them; return how many.
+    async def count(self, selector: Selector) -> int:
+        """Count the selected entries of every model's store.
+
+        Raises:
+            StoreError: it is not known.
+        """
+        return sum([await store.count(selector) for store in await self._all_stores()])
+
+    async def invalidate(self, namespace: Namespace, selector: Selector, now: float) -> int:
+        """Remove the selected entries from every model's store, and what is being fetched of them; return how many.
 
         Raises:
             StoreError: some may be left; do it again.
         """
+        # Noted first: what is stored after the removal has seen the note, and what was stored before it is removed.
+        await self._stores.invalidate(namespace.name, _subjects(selector), now)
         # Of a tenant no text is to be left in any file; the others are removed as entries go.
-        if selector.tenant is not None and not is_dry_run:
+        if selector.tenant is not None:
             return await self._purge(selector)
-        number = 0
-        for store in await self._all_stores():
-            if is_dry_run:
-                number += await store.count(selector)
-                continue
+        number, stores = 0, await self._all_stores()
+        # Twice over all: an entry that is just carried from one model's store to another's is met in one of them.
+        for store in [*stores, *stores]:
             while removed := await store.remove(selector, _PIECE_ENTRIES):
                 number += removed
         return number
@@ -81,10 +90,10 @@ class Curating:
         Raises:
             StoreError: it may not have been ended; do it again.
         """
-        entries = await self.invalidate(Selector(namespace=namespace.name), is_dry_run=True)
+        entries = await self.count(Selector(namespace=namespace.name))
         if is_dry_run:
-            (epoch,) = await self._stores.epochs([namespace.name])
-            return entries, epoch
+            (moment,) = await self._stores.moments([namespace.name])
+            return entries, moment.epoch
         return entries, await self._stores.advance_epoch(namespace.name, now)
 
     async def find(self, namespace: Namespace, entry: EntryId) -> Entry | None:
@@ -128,13 +137,13 @@ class Curating:
         backend = self._backends.of(namespace)
         if backend is None:
             raise StoreUnavailable("the model of the namespace is not loaded")
-        (epoch,) = await self._stores.epochs([namespace.name])
+        (moment,) = await self._stores.moments([namespace.name])
         asked = tally.asked
         return NamespaceState(
             namespace,
             backend.model,
             await backend.store.count(Selector(namespace=namespace.name)),
-            epoch,
+            moment.epoch,
             tally,
             share(tally.hits, asked),
             share(tally.wrong, tally.wrong + tally.right),
@@ -144,3 +153,8 @@ class Curating:
     async def _all_stores(self) -> Sequence[EntryStore]:
         """Return the stores of all models, also of those that nobody asks any more."""
         return [await self._stores.open(identity) for identity in (await self._stores.models()).values()]
+
+
+def _subjects(selector: Selector) -> Collection[str]:
+    tags = () if selector.tag is None else (selector.tag,)
+    return subjects(ids=selector.ids or (), scope=selector.scope, tenant=selector.tenant, tags=tags)

@@ -9,6 +9,7 @@ from semcache.answers import Answer, Ask, Offer, Outcome, Reason
 from semcache.backends import Backend, Vector
 from semcache.deixis import is_deictic
 from semcache.entry import Entry, EntryId, ScopeId
+from semcache.invalidation import Moment
 from semcache.judging import Judgement
 from semcache.namespaces import Namespace
 from semcache.scope import canonical_json, entry_id
@@ -27,7 +28,8 @@ class Draft:
     """Whether a better answer may come."""
     is_answered: bool = False
     """Whether the caller has his answer, or has gone: nothing may be taken for him any more."""
-    epoch: int = 0
+    moment: Moment = field(default_factory=Moment)
+    """When it was asked, by what had been invalidated."""
     backend: Backend | None = None
     """Model and store that answer for it."""
     vector: Vector | None = None
@@ -87,7 +89,7 @@ class Draft:
         score = judgement.score if judgement is not None else None
         answer = self.answer
         ticket = Ticket(
-            self.ask.namespace.name, self.scope_id, self.epoch, answer.entry_id, score, similarity=answer.similarity
+            self.ask.namespace.name, self.scope_id, self.moment, answer.entry_id, score, similarity=answer.similarity
         )
         self.answer = replace(self.answer, lookup_id=write(ticket), scope_id=self.scope_id)
 

@@ -42,6 +42,8 @@ class State(IntEnum):
     LIVE = 0
     QUARANTINED = 1
     """Reported wrong: kept, so that it is not stored again at once, and never served."""
+    PENDING = 2
+    """Added, and not served before it is known that nothing of it was invalidated meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import numpy as np
 
 from semcache.entry import Embedding, EntryId, ScopeId
 from semcache.errors import LeaseError
+from semcache.invalidation import Moment
 from semcache.lease import Leases, Pending
 from semcache.tickets import Held, read_lease, write
 from serving.metrics import Registry
@@ -34,7 +35,7 @@ class Wish:
 
     scope: ScopeId
     entry: EntryId
-    epoch: int
+    moment: Moment
     prompt: str = field(repr=False)
     history: str = field(repr=False)
     embedding: Embedding | None = field(repr=False)
@@ -84,7 +85,7 @@ class Fills:
             self._failed.add()
             return "", None
         self._granted.add()
-        return write(Held(wish.scope, wish.entry, grant.token, wish.epoch)), None
+        return write(Held(wish.scope, wish.entry, grant.token, wish.moment)), None
 
     async def wait(self, scope: ScopeId, key: EntryId, timeout_seconds: float) -> bool:
         """Wait until a fetch has ended, however; return False if it did not in time."""

@@ -1,6 +1,6 @@
 """The steps of a batch of lookups over one model and its store; what each costs is paid once for all.
 
-    exact: get and epochs ─▶ embed: one inference ─▶ search: one for all ─▶ judge each ─▶ history ─▶ get what is served
+    exact: get and moments ─▶ embed: one inference ─▶ search: one for all ─▶ judge each ─▶ history ─▶ get what is served
 
 1. Before each step a draft says what it is if the step does not come to its end, so a search can be cut anywhere.
 2. Until it is known what was invalidated it is a BYPASS: neither to be served nor to be stored. From then on a MISS.
@@ -55,16 +55,16 @@ class Search:
     async def _exact(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
         names = list(dict.fromkeys(each.ask.namespace.name for each in drafts))
         try:
-            entries, epochs = await asyncio.gather(
-                backend.store.get([each.entry_id for each in drafts], now), self._stores.epochs(names)
+            entries, moments = await asyncio.gather(
+                backend.store.get([each.entry_id for each in drafts], now), self._stores.moments(names)
             )
         except StoreError:
             for each in drafts:
                 each.settle(Outcome.BYPASS, Reason.STORE_AWAY, "exact")
             return
-        epoch_of = dict(zip(names, epochs, strict=True))
+        moment_of = dict(zip(names, moments, strict=True))
         for each, entry in zip(drafts, entries, strict=True):
-            each.epoch = epoch_of[each.ask.namespace.name]
+            each.moment = moment_of[each.ask.namespace.name]
             if entry is not None and _may_be_served(each, entry, now):
                 each.hit(Outcome.EXACT, "exact", entry, now)
             elif reason := each.exact_only_reason:
@@ -149,7 +149,7 @@ def _question(each: Draft, now: float) -> Question:
         raise ValueError("a draft is searched for once it is embedded")
     return Question(
         each.scope_id,
-        each.epoch,
+        each.moment.epoch,
         vector.embedding,
         limit=NEAREST,
         similarity_min=SIMILARITY_MIN,
@@ -158,7 +158,7 @@ def _question(each: Draft, now: float) -> Question:
 
 
 def _may_be_served(each: Draft, entry: Entry, now: float) -> bool:
-    return entry.epoch == each.epoch and entry.created_at >= _oldest(each, now)
+    return entry.epoch == each.moment.epoch and entry.created_at >= _oldest(each, now)
 
 
 def _oldest(each: Draft, now: float) -> float:

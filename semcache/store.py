@@ -1,9 +1,9 @@
 """The store port: entries by id, and by meaning within a scope.
 
     EntryStores ── open(model) ──▶ EntryStore          one folder or collection per model identity
-         │                            get · nearest · add · amend · remove · evict · compact · count · scan
+         │                            get · nearest · add · publish · amend · remove · evict · compact · count · scan
          ├── serve(alias, slug)       which of them answers for a namespace: moved at once, and back
-         ├── epochs                   of namespaces, beside all models: a migration cannot bring one back
+         ├── moments, invalidations   of namespaces, beside all models: a migration cannot bring one back
          └── notes                    of what replicas tell each other
 
 1. Scope, epoch, expiry and state are conditions *inside* the vector search: nobody else's entry, nothing expired,
@@ -17,12 +17,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import EmbeddedEntry, Embedding, Entry, EntryId, Record, ScopeId
+from semcache.entry import EmbeddedEntry, Embedding, Entry, EntryId, Record, ScopeId, State
+from semcache.invalidation import Moment, Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Selector:
     """Unix time: those that are expired then."""
     epoch_below: int | None = None
     """Those of older epochs."""
+    state: State | None = None
 
     def matches(self, entry: Entry) -> bool:
         """Return whether the entry is meant."""
@@ -75,6 +77,7 @@ class Selector:
             and (self.ids is None or entry.id in self.ids)
             and (self.expired_at is None or entry.expires_at <= self.expired_at)
             and (self.epoch_below is None or entry.epoch < self.epoch_below)
+            and (self.state is None or entry.record.state is self.state)
         )
 
 
@@ -117,11 +120,17 @@ class EntryStore(Protocol):
             StoreRefused: an embedding has another number of dimensions; none was stored.
         """
 
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Have entries be served that were added as pending, with these records.
+
+        One that is gone, that is not pending any more or was created at another time is left alone: it is another one.
+        """
+
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace the records of entries; of those that are gone, none is made.
 
-        The last writer wins, except that a live record does not replace a quarantined one: whoever counts uses may
-        not have heard of the judgement yet.
+        The last writer wins, except that only a quarantined record replaces one of another state: whoever counts uses
+        may not have heard of the judgement yet.
         """
 
     async def remove(self, selector: Selector, limit: int) -> int:
@@ -182,8 +191,8 @@ class EntryStores(Protocol):
             StoreRefused: the model has no store.
         """
 
-    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
-        """Return the epochs as all replicas see them now; 0 where there was no invalidation yet."""
+    async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
+        """Return epochs and marks as all replicas see them now."""
 
     async def advance_epoch(self, namespace: str, now: float) -> int:
         """Give the namespace an epoch above all it had, durable when this returns; return it.
@@ -191,6 +200,15 @@ class EntryStores(Protocol):
         It is the time in milliseconds where that is more, so that two replicas that advance at once cannot
         bring an old one back.
         """
+
+    async def invalidate(self, namespace: str, subjects: Collection[str], now: float) -> int:
+        """Note that these are invalid, durable when this returns; return its mark, above all that were seen before.
+
+        What is there of them is removed by the caller, after this. The latest `NOTED_MAX` are remembered.
+        """
+
+    async def invalidations(self, namespace: str, after: int) -> Sequence[Noted]:
+        """Return what was noted above a mark, `NOTED_MAX` at most: so many, and there may have been more."""
 
     async def notes(self, topic: str) -> Mapping[str, str]:
         """Return what is noted under a topic, by name, whichever replica noted it."""

@@ -84,9 +84,9 @@ class Sweeper:
         Raises:
             SemcacheError: some may be left; it may be repeated.
         """
-        gone = 0
-        for identity in (await self._stores.models()).values():
-            store = await self._stores.open(identity)
+        gone, stores = 0, [await self._stores.open(each) for each in (await self._stores.models()).values()]
+        # Twice over all: an entry that is just carried from one model's store to another's is met in one of them.
+        for store in [*stores, *stores]:
             here = 0
             while removed := await store.remove(selector, self._settings.batch_entries_max):
                 here += removed
@@ -99,9 +99,9 @@ class Sweeper:
     async def _sweep_store(self, store: EntryStore) -> None:
         await self._remove("expired", store, Selector(expired_at=self._clock.wall()))
         capacities = self._capacities()
-        epochs = await self._stores.epochs(list(capacities))
-        for (namespace, entries_max), epoch in zip(capacities.items(), epochs, strict=True):
-            await self._remove("epoch", store, Selector(namespace=namespace, epoch_below=epoch))
+        moments = await self._stores.moments(list(capacities))
+        for (namespace, entries_max), moment in zip(capacities.items(), moments, strict=True):
+            await self._remove("epoch", store, Selector(namespace=namespace, epoch_below=moment.epoch))
             await self._evict(store, namespace, entries_max)
 
     async def _remove(self, reason: str, store: EntryStore, selector: Selector) -> None:

@@ -16,6 +16,7 @@ import secrets
 from dataclasses import astuple, dataclass, field
 
 from semcache.entry import EntryId, ScopeId
+from semcache.invalidation import Moment
 
 _BYTES_MAX = 1_024
 
@@ -26,7 +27,7 @@ class Ticket:
 
     namespace: str
     scope: ScopeId
-    epoch: int
+    moment: Moment
     entry: EntryId | None = None
     """What was served, or came nearest."""
     score: float | None = None
@@ -42,7 +43,7 @@ class Held:
     group: str
     key: str
     token: str = field(repr=False)
-    epoch: int
+    moment: Moment
 
 
 def write(value: Ticket | Held) -> str:
@@ -57,7 +58,7 @@ def read_ticket(text: str) -> Ticket | None:
         case [
             str(namespace),
             str(scope),
-            int(epoch),
+            [int(epoch), int(mark)],
             None | str() as entry,
             None | int() | float() as score,
             str(nonce),
@@ -65,15 +66,15 @@ def read_ticket(text: str) -> Ticket | None:
         ]:
             if math.isfinite(score or 0.0) and math.isfinite(similarity):
                 judged = EntryId(entry) if entry else None
-                return Ticket(namespace, ScopeId(scope), epoch, judged, score, nonce, similarity)
+                return Ticket(namespace, ScopeId(scope), Moment(epoch, mark), judged, score, nonce, similarity)
     return None
 
 
 def read_lease(text: str) -> Held | None:
     """Return the lease, or None where it is not one of ours."""
     match _read(text):
-        case [str(group), str(key), str(token), int(epoch)]:
-            return Held(group, key, token, epoch)
+        case [str(group), str(key), str(token), [int(epoch), int(mark)]]:
+            return Held(group, key, token, Moment(epoch, mark))
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from semcache.backends import Backend, Backends
-from semcache.entry import EmbeddedEntry, Embedding, Entry
+from semcache.entry import EmbeddedEntry, Embedding, Entry, State
 from semcache.errors import StoreUnavailable
 from semcache.namespaces import Namespace
 from semcache.store import EntryStores, Selector
@@ -59,11 +59,15 @@ class Transfer:
             StoreError: it cannot be read.
         """
         store, selector = self._backend(namespace).store, Selector(namespace=namespace.name, tenant=tenant)
-        (epoch,) = await self._stores.epochs([namespace.name])
+        (moment,) = await self._stores.moments([namespace.name])
         page = await store.scan(selector, _PAGE_ENTRIES)
         while True:
             for row in page.entries:
-                if row.entry.epoch == epoch and row.entry.expires_at > now:
+                if (
+                    row.entry.epoch == moment.epoch
+                    and row.entry.expires_at > now
+                    and row.entry.record.state is not State.PENDING
+                ):
                     yield row
             if page.next is None:
                 return
@@ -77,11 +81,11 @@ class Transfer:
             EmbedError: none was taken.
         """
         backend = self._backend(namespace)
-        (epoch,) = await self._stores.epochs([namespace.name])
+        (moment,) = await self._stores.moments([namespace.name])
         live = [each for each in carried if each.entry.expires_at > now]
         rows, embedded = await self._embed(backend, model, live)
         await backend.store.add(
-            [replace(row, entry=replace(row.entry, namespace=namespace.name, epoch=epoch)) for row in rows]
+            [replace(row, entry=replace(row.entry, namespace=namespace.name, epoch=moment.epoch)) for row in rows]
         )
         return Imported(len(live), len(carried) - len(live), embedded)
 

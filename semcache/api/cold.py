@@ -64,7 +64,9 @@ class Cold:
             return wire.InvalidateResponse(entries=entries, epoch=epoch)
         selector, tenant = _selector(namespace, request)
         rights.check(namespace, call.caller, Role.INVALIDATE, tenant)
-        return wire.InvalidateResponse(entries=await curating.invalidate(selector, is_dry_run=request.dry_run))
+        if request.dry_run:
+            return wire.InvalidateResponse(entries=await curating.count(selector))
+        return wire.InvalidateResponse(entries=await curating.invalidate(namespace, selector, self._clock.wall()))
 
     async def _feedback(self, call: Call) -> wire.FeedbackResponse:
         request = decode(wire.FeedbackRequest, call.message)

@@ -56,6 +56,11 @@ class PairedStore:
         await self._own.add(entries)
         self._carrier.note(self._own, [each.entry.id for each in entries])
 
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Publish in both what is pending there; what is carried as pending is carried again."""
+        await self._everywhere(lambda store: store.publish(entries), self._thrice)
+        self._carrier.note(self._own, [each.id for each in entries])
+
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records in both; what is used is carried before others."""
         await self._everywhere(lambda store: store.amend(records), self._thrice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from semcache.entry import EntryId, Record, State
+from semcache.entry import Entry, EntryId, Record, State
 from semcache.store import Question, Selector
 
 Condition: TypeAlias = tuple[str, str, object]
@@ -35,6 +35,7 @@ def of_selector(selector: Selector) -> Sequence[Condition]:
         ("in", "id", selector.ids),
         ("lte", "expires_at", selector.expired_at),
         ("lt", "epoch", selector.epoch_below),
+        ("is", "state", None if selector.state is None else int(selector.state)),
     ]
     return [condition for condition in conditions if condition[2] is not None]
 
@@ -42,6 +43,16 @@ def of_selector(selector: Selector) -> Sequence[Condition]:
 def of_amended(entry_id: EntryId, record: Record) -> Sequence[Condition]:
     """Return what an entry must be for its record to be replaced by this one."""
     conditions: list[Condition] = [("in", "id", [entry_id])]
-    if record.state is State.LIVE:
-        conditions.append(("is", "state", int(State.LIVE)))
+    if record.state is not State.QUARANTINED:
+        conditions.append(("is", "state", int(record.state)))
     return conditions
+
+
+def of_published(entry: Entry) -> Sequence[Condition]:
+    """Return what an entry must be to be published: the one that was added, and pending."""
+    return [
+        ("in", "id", [entry.id]),
+        ("is", "state", int(State.PENDING)),
+        ("gte", "created_at", entry.created_at),
+        ("lte", "created_at", entry.created_at),
+    ]

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from semcache.embedder import ModelIdentity
 from semcache.entry import EntryId, Record, State
 from semcache.errors import StoreRefused
+from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings, QdrantSettings
 from semcache.store import EntryStore, EntryStores, Question, Selector
 from semcache.stores.edge.root import EdgeStores
@@ -419,9 +420,9 @@ async def test_a_dropped_model_is_empty_when_it_is_opened_again(stores: EntrySto
 
 
 async def test_an_epoch_starts_at_nothing_and_only_grows(stores: EntryStores) -> None:
-    seen = [*await stores.epochs(["support", "sales"])]
+    seen = [each.epoch for each in await stores.moments(["support", "sales"])]
     seen += [await stores.advance_epoch("support", now) for now in (NOW, NOW, NOW - 3600, NOW + 1)]
-    seen += await stores.epochs(["sales", "support"])
+    seen += [each.epoch for each in await stores.moments(["sales", "support"])]
 
     base = int(NOW * 1000)
     assert seen == [0, 0, base, base + 1, base + 2, base + 1000, 0, base + 1000]
@@ -441,4 +442,82 @@ async def test_a_note_says_what_was_noted_last(stores: EntryStores) -> None:
 async def test_notes_change_no_epoch(stores: EntryStores) -> None:
     await stores.note("gates", "support", "text")
 
-    assert await stores.epochs(["support"]) == [0]
+    assert await stores.moments(["support"]) == [Moment()]
+
+
+async def test_a_mark_only_grows_and_moves_no_epoch(stores: EntryStores) -> None:
+    epoch = await stores.advance_epoch("support", NOW)
+    marks = [await stores.invalidate("support", ["a"], now) for now in (NOW, NOW, NOW - 3600, NOW + 1)]
+
+    base = int(NOW * 1000)
+    assert marks == [base, base + 1, base + 2, base + 1000]
+    assert await stores.moments(["sales", "support"]) == [Moment(), Moment(epoch, base + 1000)]
+
+
+async def test_what_was_invalidated_is_told_from_a_mark_on(stores: EntryStores) -> None:
+    first = await stores.invalidate("support", ["a", "b"], NOW)
+    second = await stores.invalidate("support", ["c"], NOW)
+    await stores.invalidate("sales", ["d"], NOW)
+
+    everything = await stores.invalidations("support", 0)
+    later = await stores.invalidations("support", first)
+
+    assert {(each.mark, each.subject) for each in everything} == {(first, "a"), (first, "b"), (second, "c")}
+    assert later == [Noted(second, "c")]
+    assert await stores.invalidations("support", second) == []
+
+
+async def test_the_latest_invalidations_are_remembered_and_no_more(stores: EntryStores) -> None:
+    first = await stores.invalidate("support", [str(number) for number in range(NOTED_MAX)], NOW)
+    second = await stores.invalidate("support", ["x", "y"], NOW)
+
+    assert len(await stores.invalidations("support", 0)) == NOTED_MAX
+    assert {each.subject for each in await stores.invalidations("support", first)} == {"x", "y"}
+    assert (await stores.moments(["support"]))[0].mark == second
+
+
+async def test_what_is_pending_is_not_served_until_it_is_published(store: EntryStore) -> None:
+    added = row("new", record=Record(State.PENDING, hits=2, used_at=NOW))
+    published = replace(added.entry, record=Record(hits=2, used_at=NOW))
+    await store.add([added])
+    before = (await store.get([added.entry.id], NOW), await prompts(store, ask()))
+
+    await store.publish([published, entry("gone")])
+    await store.publish([])
+
+    assert before == ([None], [])
+    assert (await store.get([added.entry.id], NOW), await prompts(store, ask())) == ([published], ["new"])
+    assert await store.count(Selector()) == 1
+
+
+async def test_only_what_was_added_is_published(store: EntryStore) -> None:
+    older = entry("one")
+    await store.add(
+        [
+            row("one", created_at=NOW + 0.000_001, record=Record(State.PENDING)),
+            row("two", record=Record(State.QUARANTINED)),
+        ]
+    )
+
+    await store.publish([older, entry("two")])
+
+    assert await store.get([older.id, entry("two").id], NOW) == [None, None]
+
+
+async def test_uses_of_the_answer_before_leave_a_pending_one_pending_and_a_published_one_served(
+    store: EntryStore,
+) -> None:
+    pending, served = row("pending", record=Record(State.PENDING)), row("served")
+    await store.add([pending, served])
+
+    await store.amend({pending.entry.id: Record(hits=1), served.entry.id: Record(State.PENDING, hits=1)})
+
+    assert await store.get([pending.entry.id, served.entry.id], NOW) == [None, served.entry]
+
+
+async def test_what_is_pending_can_be_removed_alone(store: EntryStore) -> None:
+    await store.add([row("pending", record=Record(State.PENDING)), row("served")])
+
+    removed = await store.remove(Selector(ids=(entry("pending").id, entry("served").id), state=State.PENDING), 10)
+
+    assert (removed, await left(store)) == (1, {"served"})

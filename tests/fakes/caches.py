@@ -107,8 +107,9 @@ class World:
         )
 
 
-async def make_world(**settings: Any) -> World:
-    clock, registry, stores, embedder = FakeClock(), Registry(), FakeStores(), FakeEmbedder()
+async def make_world(stores: FakeStores | None = None, **settings: Any) -> World:
+    """Make a cache; over the `stores` of another one it is a replica of that."""
+    clock, registry, stores, embedder = FakeClock(), Registry(), stores or FakeStores(), FakeEmbedder()
     await embedder.start()
     store = await stores.open(embedder.identity)
     backends = OneBackend(Backend(embedder, store))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from semcache.embedder import ModelIdentity
 from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.errors import StoreError, StoreRefused
+from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.store import Candidate, Page, Question, Selector
 
 
@@ -58,9 +59,16 @@ class FakeStore:
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         rows = self._rows()
         for one in records.keys() & rows.keys():
-            if records[one].state is State.LIVE and rows[one].entry.record.state is not State.LIVE:
+            if records[one].state in {State.QUARANTINED, rows[one].entry.record.state}:
+                rows[one] = replace(rows[one], entry=replace(rows[one].entry, record=records[one]))
+
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        rows = self._rows()
+        for entry in entries:
+            row = rows.get(entry.id)
+            if row is None or row.entry.record.state is not State.PENDING or row.entry.created_at != entry.created_at:
                 continue
-            rows[one] = replace(rows[one], entry=replace(rows[one].entry, record=records[one]))
+            rows[entry.id] = replace(row, entry=replace(row.entry, record=entry.record))
 
     async def remove(self, selector: Selector, limit: int) -> int:
         return self._delete([row.entry for row in self._rows().values() if selector.matches(row.entry)][:limit])
@@ -97,6 +105,7 @@ class FakeStores:
         self._stores: dict[str, FakeStore] = {}
         self._aliases: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
+        self._noted: dict[str, Sequence[Noted]] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self.failure: StoreError | None = None
 
@@ -122,8 +131,21 @@ class FakeStores:
             raise StoreRefused("no store")
         self._aliases[alias] = slug
 
-    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
-        return [self._epochs.get(namespace, 0) for namespace in namespaces]
+    async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
+        return [
+            Moment(self._epochs.get(name, 0), max((each.mark for each in self._noted.get(name, ())), default=0))
+            for name in namespaces
+        ]
+
+    async def invalidate(self, namespace: str, subjects: Collection[str], now: float) -> int:
+        (before,) = await FakeStores.moments(self, [namespace])
+        mark = max(before.mark + 1, int(now * 1000))
+        noted = [*self._noted.get(namespace, ()), *(Noted(mark, each) for each in subjects)]
+        self._noted[namespace] = noted[-NOTED_MAX:]
+        return mark
+
+    async def invalidations(self, namespace: str, after: int) -> Sequence[Noted]:
+        return [each for each in self._noted.get(namespace, ()) if each.mark > after]
 
     async def advance_epoch(self, namespace: str, now: float) -> int:
         self._epochs[namespace] = max(self._epochs.get(namespace, 0) + 1, int(now * 1000))

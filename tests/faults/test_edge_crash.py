@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from semcache.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
+from semcache.invalidation import Moment, Noted
 from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
 from semcache.stores.edge.root import EdgeStores
@@ -346,11 +347,13 @@ async def test_epochs_and_aliases_outlive_the_service(tmp_path: Path) -> None:
     await first.open(MODEL)
     await first.serve("support", MODEL.slug)
     epoch = await first.advance_epoch("support", NOW)
+    mark = await first.invalidate("support", ["a subject"], NOW)
     await first.stop()
     second = EdgeStores(EdgeSettings(folder=str(tmp_path)))
     await second.start()
 
-    assert await second.epochs(["support"]) == [epoch]
+    assert await second.moments(["support"]) == [Moment(epoch, mark)]
+    assert await second.invalidations("support", 0) == [Noted(mark, "a subject")]
     assert await second.aliases() == {"support": MODEL.slug}
     await second.stop()
 

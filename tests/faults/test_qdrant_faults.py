@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from semcache.errors import ConfigError, StoreError, StoreRefused, StoreTimeout, StoreUnavailable
+from semcache.invalidation import Moment
 from semcache.settings import QdrantSettings
 from semcache.store import Selector
 from semcache.stores.qdrant.root import QdrantStores
@@ -195,17 +196,17 @@ async def test_an_epoch_never_goes_back_where_clocks_differ(server: QdrantServer
     seen = asyncio.Event()
 
     async def read_early(namespaces: Any) -> Any:
-        before = await QdrantStores.epochs(behind, namespaces)
-        behind.epochs = lambda names: QdrantStores.epochs(behind, names)  # type: ignore[method-assign]
+        before = await QdrantStores.moments(behind, namespaces)
+        behind.moments = lambda names: QdrantStores.moments(behind, names)  # type: ignore[method-assign]
         await seen.wait()
         return before
 
-    behind.epochs = read_early  # type: ignore[method-assign]
+    behind.moments = read_early  # type: ignore[method-assign]
     late = asyncio.create_task(behind.advance_epoch("support", NOW - 60))
     high = await ahead.advance_epoch("support", NOW)
     seen.set()
 
     assert await late == high
-    assert await ahead.epochs(["support"]) == [high]
+    assert await ahead.moments(["support"]) == [Moment(high)]
     await ahead.stop()
     await behind.stop()

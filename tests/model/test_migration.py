@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semcache.entry import EmbeddedEntry, EntryId, Record, State
+from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.migration.carrier import Carrier, Side
 from semcache.migration.view import PairedStore
 from semcache.settings import MigrationSettings
@@ -21,7 +22,8 @@ from tests.fakes.store import FakeStore
 
 PROMPTS = ["p0", "p1", "p2", "p3", "p4"]
 CHANGES = st.lists(
-    st.tuples(st.sampled_from(["add", "remove", "quarantine"]), st.sampled_from(PROMPTS), st.booleans()), max_size=12
+    st.tuples(st.sampled_from(["add", "store", "remove", "quarantine"]), st.sampled_from(PROMPTS), st.booleans()),
+    max_size=12,
 )
 
 
@@ -39,6 +41,11 @@ class HesitantStore(FakeStore):
     async def add(self, entries: Sequence[EmbeddedEntry]) -> None:
         await self._wait()
         await super().add(entries)
+        await self._wait()
+
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        await self._wait()
+        await super().publish(entries)
         await self._wait()
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
@@ -63,6 +70,10 @@ async def change(view: EntryStore, embedder: FakeEmbedder, what: str, prompt: st
     match what:
         case "add":
             await view.add(await rows(embedder, [prompt], created_at=NOW + number))
+        case "store":
+            pending = await rows(embedder, [prompt], created_at=NOW + number, record=Record(State.PENDING))
+            await view.add(pending)
+            await view.publish([replace(each.entry, record=Record()) for each in pending])
         case "remove":
             await view.remove(Selector(ids=(entry(prompt).id,)), 1)
         case _:
@@ -93,6 +104,7 @@ async def run(changes: Sequence[tuple[str, str, bool]], seed: int) -> None:
     await carrying
 
     assert {one: each.entry for one, each in new.rows.items()} == {one: each.entry for one, each in old.rows.items()}
+    assert not is_pending(old)
     removed = [prompt for prompt in PROMPTS if last(changes, prompt) == "remove"]
     assert not {entry(prompt).id for prompt in removed} & set(new.rows)
 
@@ -101,6 +113,10 @@ def last(changes: Sequence[tuple[str, str, bool]], prompt: str) -> str:
     """What was done last that adds or removes."""
     done = [what for what, which, _ in changes if which == prompt and what != "quarantine"]
     return done[-1] if done else "add"
+
+
+def is_pending(store: FakeStore) -> bool:
+    return any(each.entry.record.state is State.PENDING for each in store.rows.values())
 
 
 @settings(max_examples=300, deadline=None)

@@ -103,6 +103,26 @@ async def test_what_one_replica_invalidates_no_replica_serves(replicas: tuple[Se
     assert [each.outcome for each in after] == [wire.OUTCOME_MISS] * 2
 
 
+@pytest.mark.parametrize("named", ["tag", "scope_id", "tenant", "entry_id"])
+async def test_what_one_replica_invalidates_another_does_not_keep_that_was_fetching_it(
+    replicas: tuple[Served, Served], named: str
+) -> None:
+    first, second = replicas
+    prompt, other = "How do I reset my password?", "What is a weir and what is it for?"
+    kept = await first.call(store(prompt, tags=["faq"]))
+    await first.call(wire.InvalidateRequest(namespace="support", tag="faq"))
+    asked, unrelated = [await second.call(lookup(each, lease=True)) for each in (prompt, other)]
+    values = {"tag": "faq", "scope_id": asked.scope_id, "tenant": "acme", "entry_id": kept.entry_id}
+
+    await first.call(wire.InvalidateRequest(namespace="support", **{named: values[named]}))
+
+    offered = await second.call(store(prompt, tags=["faq"], lease_id=asked.lease_id))
+    spared = await second.call(store(other, lookup_id=unrelated.lookup_id))
+    anew = await second.call(store(prompt, tags=["faq"], lookup_id=(await second.call(lookup(prompt))).lookup_id))
+    assert (offered.stored, offered.refusal) == (False, wire.REFUSAL_INVALIDATED)
+    assert (spared.stored, anew.stored) == (named in {"tag", "entry_id"}, True)
+
+
 async def test_feedback_at_one_replica_is_heard_by_the_other_though_it_counts_uses(
     replicas: tuple[Served, Served],
 ) -> None:

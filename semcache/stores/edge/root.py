@@ -4,6 +4,7 @@ folder/                0700
 ├── lock               held while a service has the folder
 ├── aliases.json       alias → slug
 ├── epochs.json        namespace → epoch
+├── invalid.json       namespace → what was invalidated lately, the newest last
 ├── notes/<topic>/     a file each, named by what stands for its name
 └── models/<slug>/     identity.json, current, 1/ …
 """
@@ -17,13 +18,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 from semcache.embedder import ModelIdentity
 from semcache.errors import StoreRefused, StoreUnavailable
+from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.store import EdgeStore
 from serving.files import replace_file
@@ -42,6 +44,7 @@ class EdgeStores:
         self._stores: dict[str, EdgeStore] = {}
         self._aliases: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
+        self._invalid: dict[str, list[Noted]] = {}
         self._lock = -1
         self._opening = asyncio.Lock()
 
@@ -58,10 +61,12 @@ class EdgeStores:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._aliases = self._read("aliases.json")
             self._epochs = self._read("epochs.json")
+            noted = self._read("invalid.json")
+            self._invalid = {name: [Noted(*each) for each in rows] for name, rows in noted.items()}
         except BlockingIOError:
             self._unlock()
             raise StoreUnavailable(f"another process has {self._folder}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             self._unlock()
             raise StoreUnavailable(f"{self._folder} cannot be used: {error}") from error
 
@@ -106,9 +111,9 @@ class EdgeStores:
         self._write("aliases.json", self._aliases | {alias: slug})
         self._aliases[alias] = slug
 
-    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
-        """Return epochs."""
-        return [self._epochs.get(namespace, 0) for namespace in namespaces]
+    async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
+        """Return epochs and marks."""
+        return [Moment(self._epochs.get(namespace, 0), self._mark(namespace)) for namespace in namespaces]
 
     async def advance_epoch(self, namespace: str, now: float) -> int:
         """Advance an epoch."""
@@ -116,6 +121,19 @@ class EdgeStores:
         self._write("epochs.json", self._epochs | {namespace: epoch})
         self._epochs[namespace] = epoch
         return epoch
+
+    async def invalidate(self, namespace: str, subjects: Collection[str], now: float) -> int:
+        """Note an invalidation."""
+        mark = max(self._mark(namespace) + 1, int(now * 1000))
+        noted = [*self._invalid.get(namespace, []), *(Noted(mark, each) for each in subjects)][-NOTED_MAX:]
+        written = {name: list(map(astuple, rows)) for name, rows in (self._invalid | {namespace: noted}).items()}
+        self._write("invalid.json", written)
+        self._invalid[namespace] = noted
+        return mark
+
+    async def invalidations(self, namespace: str, after: int) -> Sequence[Noted]:
+        """Return what was noted above a mark."""
+        return [each for each in self._invalid.get(namespace, ()) if each.mark > after]
 
     async def notes(self, topic: str) -> Mapping[str, str]:
         """Read the files of a topic; one that is damaged is none."""
@@ -137,6 +155,10 @@ class EdgeStores:
             await store.shard.stop()
         self._stores.clear()
         self._unlock()
+
+    def _mark(self, namespace: str) -> int:
+        noted = self._invalid.get(namespace)
+        return noted[-1].mark if noted else 0
 
     def _unlock(self) -> None:
         if self._lock >= 0:

@@ -10,7 +10,7 @@ from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
 from semcache.errors import StoreRefused
 from semcache.settings import EdgeSettings
 from semcache.store import Candidate, Page, Question, Selector
-from semcache.stores.conditions import of_amended, of_question, of_selector
+from semcache.stores.conditions import of_amended, of_published, of_question, of_selector
 from semcache.stores.edge.shard import Shard
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.vectors import from_bytes, to_bytes
@@ -60,6 +60,11 @@ class EdgeStore:
         for start in range(0, len(points), _ADD_ENTRIES_MAX):
             part = points[start : start + _ADD_ENTRIES_MAX]
             await self.shard.write([point[0] for point in part], "add", part)
+
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Have pending entries be served."""
+        changes = [(of_published(each), record_to_payload(each.record)) for each in entries]
+        await self.shard.write([each.id for each in entries], "amend", changes)
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records."""

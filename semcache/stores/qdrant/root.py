@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from qdrant_client import models as qdrant
 
 from semcache.embedder import ModelIdentity
 from semcache.errors import StoreError, StoreRefused
+from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import QdrantSettings
 from semcache.stores.qdrant.connection import Connection
 from semcache.stores.qdrant.schema import (
@@ -62,7 +63,7 @@ class QdrantStores:
             if slug not in self._stores:
                 name = self._models + slug
                 await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
-                await self._note(_model_id(slug), {"model": asdict(identity)})
+                await self._upsert([_point(_model(slug), {"model": asdict(identity)})])
                 page_max = self._settings.query_entries_max
                 self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)
             return self._stores[slug]
@@ -71,7 +72,7 @@ class QdrantStores:
         """Return the models that have a collection."""
         found = await self._run(self._client.get_collections())
         names = {each.name for each in found.collections}
-        ids = [_model_id(name.removeprefix(self._models)) for name in names if name.startswith(self._models)]
+        ids = [_id(_model(name.removeprefix(self._models))) for name in names if name.startswith(self._models)]
         records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True)) if ids else []
         identities = [ModelIdentity(**(record.payload or {})["model"]) for record in records]
         return {identity.slug: identity for identity in identities}
@@ -106,22 +107,52 @@ class QdrantStores:
         # Both steps are one change: nobody sees the alias missing.
         await self._run(self._client.update_collection_aliases(steps, timeout=self._bound), is_admin=True)
 
-    async def epochs(self, namespaces: Sequence[str]) -> Sequence[int]:
-        """Return epochs, as most copies have them."""
-        ids = [_epoch_id(namespace) for namespace in namespaces]
+    async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
+        """Return epochs and marks, as most copies have them."""
+        kinds = {"epoch": _epoch, "mark": _mark}
+        ids = [_id(named(namespace)) for namespace in namespaces for named in kinds.values()]
         records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=_MOST))
-        found = {str(record.id): int((record.payload or {})["epoch"]) for record in records}
-        return [found.get(one, 0) for one in ids]
+        found = {str(record.id): record.payload for record in records}
+        return [
+            Moment(*(int(found.get(_id(named(namespace)), {}).get(kind, 0)) for kind, named in kinds.items()))
+            for namespace in namespaces
+        ]
 
     async def advance_epoch(self, namespace: str, now: float) -> int:
-        """Advance an epoch; of two replicas that do so at once, the higher one stays."""
-        (before,) = await self.epochs([namespace])
-        epoch = max(before + 1, int(now * 1000))
-        # A server before 1.16 does not know this condition, and the later write of the two stays.
-        lower = to_filter([("lt", "epoch", epoch)])
-        await self._note(_epoch_id(namespace), {"namespace": namespace, "epoch": epoch}, lower)
-        (after,) = await self.epochs([namespace])
-        return max(epoch, after)
+        """Advance an epoch."""
+        (before,) = await self.moments([namespace])
+        await self._advance(_epoch(namespace), {"namespace": namespace}, "epoch", max(before.epoch + 1, _millis(now)))
+        (after,) = await self.moments([namespace])
+        return after.epoch
+
+    async def invalidate(self, namespace: str, subjects: Collection[str], now: float) -> int:
+        """Advance the mark, and write a point for each subject."""
+        (before,) = await self.moments([namespace])
+        mark = max(before.mark + 1, _millis(now))
+        await self._advance(_mark(namespace), {"namespace": namespace}, "mark", mark)
+        points = [
+            _point(
+                f"invalid\n{namespace}\n{mark}\n{subject}", {"invalid": namespace, "noted": mark, "subject": subject}
+            )
+            for subject in subjects
+        ]
+        await self._upsert(points)
+        await self._forget(namespace)
+        return mark
+
+    async def invalidations(self, namespace: str, after: int) -> Sequence[Noted]:
+        """Return what was noted above a mark, as most copies have it."""
+        found: list[Noted] = []
+        chosen, start = to_filter([("is", "invalid", namespace), ("gt", "noted", after)]), None
+        while len(found) < NOTED_MAX:
+            limit = min(self._settings.query_entries_max, NOTED_MAX - len(found))
+            records, start = await self._run(
+                self._client.scroll(self._epochs, chosen, limit, offset=start, consistency=_MOST)
+            )
+            found += [Noted(int(each.payload["noted"]), each.payload["subject"]) for each in records]
+            if start is None:
+                break
+        return found
 
     async def notes(self, topic: str) -> Mapping[str, str]:
         """Return notes, as most copies have them."""
@@ -138,9 +169,7 @@ class QdrantStores:
 
     async def note(self, topic: str, name: str, text: str) -> None:
         """Write a note."""
-        # No topic has a line break in it.
-        one = str(uuid.uuid5(_EPOCHS, f"note\n{topic}\n{name}"))
-        await self._note(one, {"topic": topic, "name": name, "text": text})
+        await self._upsert([_point(f"note\n{topic}\n{name}", {"topic": topic, "name": name, "text": text})])
 
     async def erase(self) -> None:
         """Remove every collection and alias of this deployment: what its prefix names, and nothing else."""
@@ -173,11 +202,25 @@ class QdrantStores:
             index = self._client.create_payload_index(name, field, field_schema=schema, wait=True, timeout=self._bound)
             await self._run(index, is_admin=True)
 
-    async def _note(self, one: str, payload: Mapping[str, Any], where: qdrant.Filter | None = None) -> None:
+    async def _upsert(self, points: Sequence[qdrant.PointStruct], where: qdrant.Filter | None = None) -> None:
         """Write down what belongs to no model's collection."""
-        point = qdrant.PointStruct(id=one, vector=[1.0] * EPOCH_DIMENSIONS, payload=dict(payload))
         strong = qdrant.WriteOrdering.STRONG
-        await self._run(self._client.upsert(self._epochs, [point], wait=True, ordering=strong, update_filter=where))
+        await self._run(self._client.upsert(self._epochs, points, wait=True, ordering=strong, update_filter=where))
+
+    async def _advance(self, name: str, payload: Mapping[str, Any], field: str, value: int) -> None:
+        """Have a number be at least this: of two replicas that advance it at once, the higher one stays."""
+        # A server before 1.16 does not know this condition, and the later write of the two stays.
+        await self._upsert([_point(name, {**payload, field: value})], to_filter([("lt", field, value)]))
+
+    async def _forget(self, namespace: str) -> None:
+        """Remove the oldest invalidations beyond those that are remembered."""
+        mine = to_filter([("is", "invalid", namespace)])
+        counted = await self._run(self._client.count(self._epochs, count_filter=mine, exact=True))
+        if (beyond := counted.count - NOTED_MAX) > 0:
+            order = qdrant.OrderBy(key="noted", direction=qdrant.Direction.ASC)
+            limit = min(beyond, self._settings.query_entries_max)
+            oldest, _ = await self._run(self._client.scroll(self._epochs, mine, limit, order_by=order))
+            await self._run(self._client.delete(self._epochs, [each.id for each in oldest], wait=True))
 
     async def _delete(self, name: str) -> None:
         await self._run(self._client.delete_collection(name, timeout=self._bound), is_admin=True)
@@ -187,13 +230,29 @@ class QdrantStores:
         return math.ceil(self._settings.admin_timeout)
 
 
-def _epoch_id(namespace: str) -> str:
-    return str(uuid.uuid5(_EPOCHS, namespace))
+def _millis(now: float) -> int:
+    return int(now * 1000)
 
 
-def _model_id(slug: str) -> str:
-    # No namespace has a line break in its name.
-    return str(uuid.uuid5(_EPOCHS, f"model\n{slug}"))
+def _epoch(namespace: str) -> str:
+    return namespace
+
+
+# No namespace, slug or topic has a line break in it: names of one kind are not of another.
+def _mark(namespace: str) -> str:
+    return f"mark\n{namespace}"
+
+
+def _model(slug: str) -> str:
+    return f"model\n{slug}"
+
+
+def _id(name: str) -> str:
+    return str(uuid.uuid5(_EPOCHS, name))
+
+
+def _point(name: str, payload: Mapping[str, Any]) -> qdrant.PointStruct:
+    return qdrant.PointStruct(id=_id(name), vector=[1.0] * EPOCH_DIMENSIONS, payload=dict(payload))
 
 
 def quote(alias: str) -> str:

@@ -72,7 +72,13 @@ def collection(dimensions: int, settings: QdrantSettings) -> Mapping[str, Any]:
     }
 
 
-EPOCH_INDEXES: Mapping[str, Any] = {"epoch": _integer(is_range=True), "topic": _keyword()}
+EPOCH_INDEXES: Mapping[str, Any] = {
+    "epoch": _integer(is_range=True),
+    "mark": _integer(is_range=True),
+    "invalid": _keyword(),
+    "noted": _integer(is_range=True),
+    "topic": _keyword(),
+}
 """A server may be set up so that strict mode is on for every collection."""
 
 

@@ -10,7 +10,7 @@ from semcache.embedder import ModelIdentity
 from semcache.entry import EmbeddedEntry, Entry, EntryId, Record
 from semcache.errors import StoreRefused
 from semcache.store import Candidate, Page, Question, Selector
-from semcache.stores.conditions import Condition, of_amended, of_question, of_selector
+from semcache.stores.conditions import Condition, of_amended, of_published, of_question, of_selector
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.qdrant.connection import Connection
 from semcache.stores.qdrant.schema import SEARCH_WIDTH, to_filter
@@ -83,18 +83,23 @@ class QdrantStore:
         ]
         await self._connection.run(self._connection.client.upsert(self._collection, points, wait=True))
 
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Have pending entries be served."""
+        await self._set([(of_published(each), each.record) for each in entries])
+
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         """Replace records."""
+        await self._set([(of_amended(one, record), record) for one, record in records.items()])
+
+    async def _set(self, records: Sequence[tuple[Sequence[Condition], Record]]) -> None:
         if not records:
             return
         # By filter and not by id: an id that is gone fails the whole batch.
         changes = [
             models.SetPayloadOperation(
-                set_payload=models.SetPayload(
-                    payload=record_to_payload(record), filter=to_filter(of_amended(one, record))
-                )
+                set_payload=models.SetPayload(payload=record_to_payload(record), filter=to_filter(conditions))
             )
-            for one, record in records.items()
+            for conditions, record in records
         ]
         await self._connection.run(self._connection.client.batch_update_points(self._collection, changes, wait=True))
 

@@ -83,7 +83,9 @@ async def test_entries_of_every_model_are_forgotten() -> None:
     rows = (await world.store.scan(Selector(), 10)).entries
     await other.add(rows)
 
-    forgotten = await world.cache.curating.invalidate(Selector(namespace="support", tenant="acme"), is_dry_run=False)
+    forgotten = await world.cache.curating.invalidate(
+        world.namespace, Selector(namespace="support", tenant="acme"), NOW
+    )
 
     assert (forgotten, await other.count(Selector()), await world.store.count(Selector())) == (2, 0, 0)
 
@@ -93,7 +95,7 @@ async def test_a_dry_run_only_counts() -> None:
     await world.store_one(PASSWORD)
     curating = world.cache.curating
 
-    counted = await curating.invalidate(Selector(namespace="support"), is_dry_run=True)
+    counted = await curating.count(Selector(namespace="support"))
     emptied = await curating.empty(world.namespace, NOW, is_dry_run=True)
 
     assert (counted, emptied) == (1, (1, 0))

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from semcache.calibration import Gate, GateSettings
+from semcache.invalidation import Moment
 from semcache.judging import Judges
 from semcache.policy import Step
 from semcache.scope import entry_id
@@ -62,7 +63,7 @@ def test_a_lookup_is_learned_from_once_for_as_long_as_its_label_counts_or_it_is_
     made = judges(judged_max=2)
     labels_max = GateSettings(Target(0.05)).labels_max
     names = ["first", "first", *map(str, range(labels_max)), "first"]
-    tickets = [Ticket("support", SCOPE, 0, None, 4.0, name) for name in names]
+    tickets = [Ticket("support", SCOPE, Moment(), None, 4.0, name) for name in names]
 
     learned = [made.learn(namespace(), MODEL, each, is_right=True, now=at) for at, each in enumerate(tickets)]
 
@@ -70,13 +71,15 @@ def test_a_lookup_is_learned_from_once_for_as_long_as_its_label_counts_or_it_is_
 
 
 def test_what_was_not_judged_is_not_learned_from() -> None:
-    assert not judges().learn(namespace(), MODEL, Ticket("support", SCOPE, 0), is_right=True, now=0.0)
+    assert not judges().learn(namespace(), MODEL, Ticket("support", SCOPE, Moment()), is_right=True, now=0.0)
 
 
 def test_enough_wrong_answers_close_the_gate_of_their_namespace_alone() -> None:
     made = judges()
     for number in range(40):
-        made.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0, str(number)), is_right=False, now=0.0)
+        made.learn(
+            namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0, str(number)), is_right=False, now=0.0
+        )
 
     assert step(made, candidate(NEAR)) in {Step.CLOSED, Step.CONFIDENCE}
     assert step(made, candidate(NEAR), name="sales") is Step.SEMANTIC
@@ -95,7 +98,7 @@ def test_looking_at_a_fetch_under_way_notes_no_request() -> None:
 
 def test_a_new_target_goes_on_with_what_was_learned_and_a_new_model_does_not() -> None:
     made = judges()
-    made.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0), is_right=True, now=0.0)
+    made.learn(namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0), is_right=True, now=0.0)
 
     assert len(made.gate(namespace(target_error=0.1), MODEL).labels) == 1
     assert len(made.gate(namespace(), "another model").labels) == 0
@@ -103,7 +106,7 @@ def test_a_new_target_goes_on_with_what_was_learned_and_a_new_model_does_not() -
 
 def test_what_was_learned_is_carried_over_a_restart() -> None:
     before, after = judges(), judges()
-    before.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0), is_right=True, now=0.0)
+    before.learn(namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0), is_right=True, now=0.0)
 
     carry(before, after)
 
@@ -113,7 +116,7 @@ def test_what_was_learned_is_carried_over_a_restart() -> None:
 
 def test_what_is_not_used_yet_is_not_forgotten() -> None:
     before, after = judges(), judges()
-    before.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0), is_right=True, now=0.0)
+    before.learn(namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0), is_right=True, now=0.0)
 
     carry(before, after)
 
@@ -122,7 +125,7 @@ def test_what_is_not_used_yet_is_not_forgotten() -> None:
 
 def test_what_one_replica_learned_another_does_not_learn_again() -> None:
     one, other = judges(), judges()
-    ticket = Ticket("support", SCOPE, 0, None, 4.0)
+    ticket = Ticket("support", SCOPE, Moment(), None, 4.0)
     one.learn(namespace(), MODEL, ticket, is_right=False, now=0.0)
     other.gate(namespace(), MODEL)
 
@@ -136,7 +139,9 @@ def test_a_gate_that_closes_at_one_replica_closes_at_all() -> None:
     one, other = judges(), judges()
     before = step(other, candidate(NEAR))
     for number in range(15):  # fewer than a gate fits itself after
-        one.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0, str(number)), is_right=False, now=0.0)
+        one.learn(
+            namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0, str(number)), is_right=False, now=0.0
+        )
 
     carry(one, other)
     carry(other, one)
@@ -148,7 +153,7 @@ def test_a_gate_that_closes_at_one_replica_closes_at_all() -> None:
 
 def test_a_model_that_comes_back_finds_what_was_learned_of_it() -> None:
     made = judges()
-    made.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0), is_right=True, now=0.0)
+    made.learn(namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0), is_right=True, now=0.0)
     made.gate(namespace(), "another model")
 
     assert len(made.gate(namespace(), MODEL).labels) == 1
@@ -169,7 +174,7 @@ def test_what_cannot_be_read_teaches_a_gate_nothing() -> None:
 def test_a_shadow_threshold_stands_by_the_labels_that_it_would_have_served() -> None:
     made, space = judges(), namespace(shadow={"threshold": 0.97})
     for number in range(10):
-        ticket = Ticket("support", SCOPE, 0, None, 4.0, str(number), 0.95 + number / 200)
+        ticket = Ticket("support", SCOPE, Moment(), None, 4.0, str(number), 0.95 + number / 200)
         made.learn(space, MODEL, ticket, is_right=number > 5, now=0.0)
 
     standing = made.standing(space, MODEL)
@@ -181,7 +186,7 @@ def test_a_shadow_threshold_stands_by_the_labels_that_it_would_have_served() -> 
 
 def test_a_shadow_target_stands_by_its_gate() -> None:
     made, space = judges(), namespace(target_error=None, threshold=0.99, shadow={"target_error": 0.05})
-    made.learn(space, MODEL, Ticket("support", SCOPE, 0, None, 4.0, "a", 0.95), is_right=True, now=0.0)
+    made.learn(space, MODEL, Ticket("support", SCOPE, Moment(), None, 4.0, "a", 0.95), is_right=True, now=0.0)
 
     standing = made.standing(space, MODEL)
 
@@ -201,6 +206,6 @@ def test_a_shadow_target_stands_by_its_gate() -> None:
 def test_a_judged_lookup_is_held_against_the_shadow_setting(
     shadow: dict[str, float] | None, similarity: float, expected: object
 ) -> None:
-    ticket = Ticket("support", SCOPE, 0, None, 4.0, similarity=similarity)
+    ticket = Ticket("support", SCOPE, Moment(), None, 4.0, similarity=similarity)
 
     assert judges().shadow_serves(namespace(shadow=shadow), MODEL, ticket) is expected

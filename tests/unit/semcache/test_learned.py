@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from semcache.errors import StoreUnavailable
+from semcache.invalidation import Moment
 from semcache.judging import Judges
 from semcache.learned import TOPIC, Learned
 from semcache.tickets import Ticket
@@ -17,7 +18,7 @@ MODEL = "m"
 
 
 def teach(judges: Judges, lookup: str) -> None:
-    judges.learn(namespace(), MODEL, Ticket("support", SCOPE, 0, None, 4.0, lookup), is_right=True, now=0.0)
+    judges.learn(namespace(), MODEL, Ticket("support", SCOPE, Moment(), None, 4.0, lookup), is_right=True, now=0.0)
 
 
 def labels(judges: Judges) -> int:

@@ -8,22 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.entry import EntryId, ScopeId
+from semcache.invalidation import Moment
 from semcache.tickets import Held, Ticket, read_lease, read_ticket, write
 
 names = st.text(max_size=40)
 
 
-@given(names, names, st.integers(0, 2**53), st.none() | names.filter(bool), st.none() | st.floats(-1e6, 1e6))
+@given(
+    names,
+    names,
+    st.integers(0, 2**53),
+    st.integers(0, 2**53),
+    st.none() | names.filter(bool),
+    st.none() | st.floats(-1e6, 1e6),
+)
 def test_a_lookup_is_read_as_it_was_written(
-    namespace: str, scope: str, epoch: int, entry: str | None, score: float | None
+    namespace: str, scope: str, epoch: int, mark: int, entry: str | None, score: float | None
 ) -> None:
-    ticket = Ticket(namespace, ScopeId(scope), epoch, EntryId(entry) if entry else None, score)
+    ticket = Ticket(namespace, ScopeId(scope), Moment(epoch, mark), EntryId(entry) if entry else None, score)
 
     assert read_ticket(write(ticket)) == ticket
 
 
 def test_a_lease_is_read_as_it_was_written() -> None:
-    held = Held("group", "key", "token", 7)
+    held = Held("group", "key", "token", Moment(7, 8))
 
     assert read_lease(write(held)) == held
     assert "token" not in repr(held).replace("token=", "")
