@@ -144,19 +144,18 @@ class Cache:
         last = max(each.ask.deadline for each in drafts)
         try:
             async with asyncio.timeout(max(0.0, last - self._clock.steady())):
-                await asyncio.gather(
-                    *(
-                        self._search.run(backend, group, self._clock.wall(), last)
-                        for backend, group in self._by_backend(drafts).items()
-                    )
-                )
+                now = self._clock.wall()
+                runs = [self._search.run(*group, now, last) for group in self._by_backend(drafts).items()]
+                # Most batches are of one model: no task is made for it.
+                await (runs[0] if len(runs) == 1 else asyncio.gather(*runs))
         except TimeoutError:
             self._late.add()
         except Exception:  # whatever it is, callers can fetch for themselves; what they asked is in no log
             self._failed.add()
             log.exception("a search of %d lookups failed", len(drafts))
         # Not within the timeout: a lease that was granted and not heard of would keep others waiting.
-        await asyncio.gather(*(self._take_lease(each) for each in drafts if _may_fetch(each)))
+        if wanted := [self._take_lease(each) for each in drafts if _may_fetch(each)]:
+            await asyncio.gather(*wanted)
 
     def _by_backend(self, drafts: Sequence[Draft]) -> Mapping[Backend, Sequence[Draft]]:
         groups: dict[Backend, list[Draft]] = {}

@@ -1,15 +1,21 @@
 """The verdict on one candidate: what the guards and the trees say, put together."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from semcache.verifier.features import Weights, compare
 from semcache.verifier.guards import Guard, judge_readings
-from semcache.verifier.reading import read
+from semcache.verifier.reading import Reading, read
 from semcache.verifier.trees import Forest
 
 # Several times what an embedding model reads of a prompt (256 tokens, some 1,000 characters). Two prompts that agree
 # so far and differ beyond it are not told apart by similarity, and reading 4,096 characters takes 2 ms already.
 CHARACTERS_MAX = 4_096
+
+# A prompt is compared with several candidates, and what is asked often is a candidate often: reading is most of
+# what a verdict costs. Long prompts are read each time: 256 readings of 1,024 characters are 30 MB.
+_READINGS_MAX = 256
+_READING_CHARACTERS_MAX = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,15 @@ class Verifier:
         """Judge a candidate; both prompts as `semcache.prompt.normalise` leaves them, similarity as the store gave it."""
         if len(prompt) > CHARACTERS_MAX or len(candidate_prompt) > CHARACTERS_MAX:
             return Verdict(0.0, Guard.LENGTH)
-        a, b = read(prompt), read(candidate_prompt)
+        a, b = _read(prompt), _read(candidate_prompt)
         score = self._forest.score(compare(a, b, similarity, self._weights)) + self._slope * (similarity - 1.0)
         return Verdict(score, judge_readings(a, b))
+
+
+def _read(text: str) -> Reading:
+    return _remembered(text) if len(text) <= _READING_CHARACTERS_MAX else read(text)
+
+
+@lru_cache(_READINGS_MAX)
+def _remembered(text: str) -> Reading:
+    return read(text)

@@ -7,20 +7,46 @@ becomes the engine, which beside gRPC's threads may hang. `subprocess` runs none
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from semcache.errors import StoreRefused, StoreTimeout, StoreUnavailable
 
 _HEADER_BYTES = 4
-# Room for the answer of a page of large entries before reading pauses.
-_BUFFER_BYTES = 1024 * 1024
 # What a process gets to finish its request and flush, once its stdin has ended.
 _STOP_SECONDS = 10.0
+
+
+class _Frames(asyncio.Protocol):
+    """Cuts what the engine says into frames; no larger than what it was asked for, so nothing is held back.
+
+    Not a StreamReader: its reader is a task that has to be woken for each frame, before who waits for it is woken.
+    """
+
+    def __init__(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        self._take = take
+        self._end = end
+        self._buffer = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, and give every frame that is whole."""
+        self._buffer += data
+        while len(self._buffer) >= _HEADER_BYTES:
+            end = _HEADER_BYTES + int.from_bytes(self._buffer[:_HEADER_BYTES], "little")
+            if len(self._buffer) < end:
+                return
+            frame = bytes(self._buffer[_HEADER_BYTES:end])
+            del self._buffer[:end]
+            self._take(frame)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Say that no more will come, for whatever reason."""
+        del error
+        self._end()
 
 
 class EngineProcess:
@@ -35,7 +61,7 @@ class EngineProcess:
         self._stdin: asyncio.WriteTransport | None = None
         self._stdout: asyncio.ReadTransport | None = None
         self._ending: asyncio.Future[int] | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._lost: asyncio.Future[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
 
@@ -47,7 +73,7 @@ class EngineProcess:
     @property
     def is_running(self) -> bool:
         """False before start, and as soon as it is seen to be gone."""
-        return self._reading is not None and not self._reading.done()
+        return self._lost is not None and not self._lost.done()
 
     async def start(self, timeout_seconds: float, nice: int = 0) -> None:
         """Start, and return when the shard is open.
@@ -61,9 +87,8 @@ class EngineProcess:
         self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module; returns once the child runs, in milliseconds
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
-        reader = await self._open_pipes(self._process)
         ready = self._expect(0)
-        self._reading = asyncio.create_task(self._read(reader))
+        await self._open_pipes(self._process)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await ready
@@ -101,13 +126,13 @@ class EngineProcess:
 
     async def stop(self) -> None:
         """Let it finish what it was sent, flush and leave; kill it if it does not, or if nobody waits for that."""
-        if self._process is None or self._reading is None:
+        if self._process is None or self._lost is None:
             return
         if self._stdin is not None:
             self._stdin.close()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                await asyncio.shield(self._reading)
+                await asyncio.shield(self._lost)
             await self._gone()
         except BaseException as error:
             await self.kill()
@@ -116,17 +141,16 @@ class EngineProcess:
 
     async def kill(self) -> None:
         """End it at once."""
-        if self._process is not None and self._reading is not None:
+        if self._process is not None and self._lost is not None:
             self._process.kill()
-            await self._reading
+            await asyncio.shield(self._lost)
             await self._gone()
 
-    async def _open_pipes(self, process: subprocess.Popen[bytes]) -> asyncio.StreamReader:
+    async def _open_pipes(self, process: subprocess.Popen[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(_BUFFER_BYTES)
-        self._stdout, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
+        self._lost = loop.create_future()
         self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
-        return reader
+        self._stdout, _ = await loop.connect_read_pipe(lambda: _Frames(self._answer, self._end), process.stdout)
 
     async def _gone(self) -> None:
         """Wait until it has ended."""
@@ -138,11 +162,7 @@ class EngineProcess:
         self._waiting[number] = future
         return future
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                size = int.from_bytes(await reader.readexactly(_HEADER_BYTES), "little")
-                self._answer(await reader.readexactly(size))
+    def _end(self) -> None:
         # However it ended, and whoever still waits for that: it is not left behind as a zombie.
         if self._process is not None:
             self._ending = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
@@ -153,6 +173,8 @@ class EngineProcess:
             if not future.done():
                 future.set_exception(StoreUnavailable("the store's process is gone"))
         self._waiting.clear()
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
 
     def _answer(self, body: bytes) -> None:
         number, is_done, value = pickle.loads(body)  # noqa: S301 - from the process that this one started
