@@ -41,7 +41,7 @@ async def judge(embedder: OnnxEmbedder, error: float) -> list[tuple[dict[str, st
     for row, prompt, candidate, a, b in zip(rows, *sides, *vectors, strict=True):
         similarity = float(a @ b)
         verdict = shipped.verifier.verify(prompt, candidate, similarity)
-        match = Match(similarity, verdict, gate.decide(verdict.score))
+        match = Match(similarity, verdict, gate.peek(verdict.score))
         deictic = is_deictic(prompt)
         rulings.append((row, rule(Policy(), match, is_deictic=deictic, confidence_min=0.0, draw=0.9)))
     return rulings
