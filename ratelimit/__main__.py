@@ -6,5 +6,5 @@ import sys
 
 from ratelimit.app import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no branch - it is only ever run
     sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ratelimit.draw import HITS_MAX, Algorithm
 from ratelimit.limits import Limit, Unit, Windowing
 from ratelimit.modes import TEMPLATE_WORDS, Denied, Lease, Modes, OnStoreError, Reserve, Soft
-from ratelimit.specs import OWN_KEYS, JsonValue, LimitSpec, Own, Where
+from ratelimit.specs import JsonValue, LimitSpec, Own, Where
 from ratelimit.windows import CALENDAR_UNITS, Calendar, Every
 from serving.settings import seconds
 
@@ -196,13 +196,6 @@ class _Reader:
         except _Refused as refused:
             self._blame(own.where, f"{key}: {refused}")
             return default
-
-
-def unknown(own: Mapping[str, Own]) -> Iterator[tuple[Where, str]]:
-    """Return what is no key of ours, with what to say of it."""
-    for key, each in own.items():
-        if key not in OWN_KEYS:
-            yield each.where, f"unknown key '{key}'"
 
 
 def _counter(limit: Limit) -> tuple[object, ...]:

@@ -41,7 +41,7 @@ class PlainYaml:
                 return self._scalar(node)
             case Items():
                 return [self.value(item, (*place, index)) for index, item in enumerate(node.items)]
-            case Pairs():
+            case _:
                 return self._map(node, place)
 
     def line(self, place: Place) -> int:

@@ -85,7 +85,7 @@ class _Reader:
             case Items():
                 for item in node.items:
                     self._check_item(item)
-            case Scalar():
+            case _:
                 self._check_leaf(node)
 
     def _check_pair(self, key: Scalar, value: Node) -> None:
@@ -257,7 +257,7 @@ class _Reader:
                 return [self._json(item) for item in node.items]
             case Pairs():
                 return {key_text(self._resolve(key)): self._json(value) for key, value in self._pairs(node)}
-            case Scalar():
+            case _:
                 return self._json_leaf(node)
 
     def _json_leaf(self, leaf: Scalar) -> JsonValue:
@@ -294,7 +294,7 @@ class _Reader:
                 found = f"{kind(self._resolve(node))} `{node.text}`"
             case Items():
                 found = "a list"
-            case Pairs():
+            case _:
                 found = "a map"
         self._blame(node, f"error loading config file: cannot use {found} as {wanted}")
 

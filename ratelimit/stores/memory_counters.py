@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from ratelimit.admission import Counter, make_meter
 from ratelimit.draw import MEMORY_LIVES, Algorithm, Draw
 
 # Timers looked at in one call, more than the one it may set.
 _SWEEP_PER_CALL = 2
+
+# Timers set again before one counter leaves, where the table is full: a call must not look through all of it.
+_RESETS_MAX = 16
 
 
 @dataclass(slots=True)
@@ -45,12 +48,21 @@ class MemoryCounters:
             return kept.counter
         self._sweep(now_ms)
         while len(self._kept) >= self._counters_max:
-            _, stem = heappop(self._timers)
-            del self._kept[stem]
-            self._tell()
+            self._drop_first()
         kept = self._kept[draw.stem] = _Kept(Counter(make_meter(draw.terms), self._holds_max), ends_ms)
         heappush(self._timers, (ends_ms, draw.stem))
         return kept.counter
+
+    def _drop_first(self) -> None:
+        """Drop what ends first, as far as timers know: the first ones are set anew, for counters used since."""
+        for _ in range(_RESETS_MAX):
+            due_ms, stem = self._timers[0]
+            if self._kept[stem].ends_ms == due_ms:
+                break
+            heapreplace(self._timers, (self._kept[stem].ends_ms, stem))
+        _, stem = heappop(self._timers)
+        del self._kept[stem]
+        self._tell()
 
     def _sweep(self, now_ms: int) -> None:
         for _ in range(_SWEEP_PER_CALL):

@@ -225,7 +225,11 @@ async def test_rules_outlive_the_management_server_and_a_new_one_begins_anew(ope
     assert (after_stop, restarted.requests[0].version_info) == ({"a"}, "")
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED])
+@pytest.mark.parametrize(
+    "code",
+    [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.OK],
+    ids=lambda code: code.name,
+)
 async def test_a_stream_that_ends_is_opened_again(
     server: AdsServer, open_source: Opening, code: grpc.StatusCode
 ) -> None:

@@ -114,6 +114,8 @@ class AdsServer:
                     end, state = self._end, None if raw else self._state
                 for message in raw:
                     yield message
+                if end is grpc.StatusCode.OK:
+                    return
                 if end:
                     await context.abort(end, "as the test wants it")
                 if state:

@@ -123,6 +123,9 @@ class RedisCluster:
             "2000",
             "--cluster-require-full-coverage",
             "no",
+            # A master that lost its last slot stays one, and can be told whose slots are whose.
+            "--cluster-allow-replica-migration",
+            "no",
         )
         self.servers = [RedisServer(*options, "--cluster-port", str(free_port()), has_port=True) for _ in range(3)]
 
@@ -192,6 +195,8 @@ def empty(cluster: RedisCluster, node: int, *, into: int) -> None:
     cluster.servers[node].ask("FLUSHALL")
     first, last = _held(cluster.servers[node])
     holder = cluster.servers[into]
+    # What the old holder said before it was told is still under way, and would win by its higher epoch.
+    holder.ask("CLUSTER", "BUMPEPOCH")
     commands = [("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder)) for slot in range(first, last + 1)]
     for server in (holder, *(server for server in cluster.servers if server is not holder)):
         server.ask_all(*commands)

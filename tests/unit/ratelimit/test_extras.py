@@ -21,6 +21,8 @@ descriptors:
     rate_limit: { window: 5h, amount: 100, denied: { body: "{rule}: {remaining} left", headers: { retry-after: "7" } } }
   - key: soft
     rate_limit: { unit: minute, amount: 100, soft: { at: 0.8, headers: { x-route: small } } }
+  - key: bodiless
+    rate_limit: { unit: minute, amount: 100, denied: { headers: { x-why: "{rule}" } } }
   - key: plain
     rate_limit: { unit: minute, requests_per_unit: 100 }
 """)
@@ -53,6 +55,12 @@ def test_templates_are_filled_in() -> None:
 
 def test_a_header_that_the_rule_gives_is_not_given_twice() -> None:
     assert answered(("text", 0, True)).response_headers == [("retry-after", "7"), ("content-type", "text/plain")]
+
+
+def test_an_answer_without_a_body_is_of_no_media_type() -> None:
+    answer = answered(("bodiless", 0, True))
+
+    assert answer == Extras(response_headers=[("x-why", "d.bodiless"), ("retry-after", "42")])
 
 
 def test_the_first_rule_that_refused_speaks() -> None:

@@ -133,8 +133,12 @@ def test_a_layer_that_fits_nothing_is_known() -> None:
                 "overlay.yaml:4: overlays[1].path[0].kee: nobody knows this key",
             ],
         ),
+        (
+            "overlays:\n- domain: d\n  rate_limit:\n    amount: !!int many\n",
+            ["overlay.yaml:4: cannot decode !!str `many` as a !!int"],
+        ),
     ],
-    ids=["empty", "more", "broken", "key", "names"],
+    ids=["empty", "more", "broken", "key", "names", "tag"],
 )
 def test_every_problem_of_an_overlay_is_told_with_its_line(text: str, wrong: list[str]) -> None:
     assert problems(text) == wrong

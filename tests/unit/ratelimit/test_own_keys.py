@@ -8,7 +8,7 @@ import pytest
 
 from ratelimit.draw import Algorithm
 from ratelimit.limits import Limit, Unit
-from ratelimit.modes import Denied, Modes, OnStoreError, Reserve, Soft
+from ratelimit.modes import Denied, Lease, Modes, OnStoreError, Reserve, Soft
 from ratelimit.own_keys import read
 from ratelimit.specs import LimitSpec, Own, Where
 from ratelimit.windows import Calendar, Every
@@ -95,6 +95,12 @@ def test_a_rule_may_have_several_limits() -> None:
         ({"idempotent": 90}, Modes(remember_ms=90_000)),
         ({"weights": {"input": 3, "cached": 0.1}}, Modes(weights={"input": Fraction(3), "cached": Fraction(1, 10)})),
         ({"denied": {"headers": {"X-Why": "budget"}}}, Modes(denied=Denied((("x-why", "budget"),)))),
+        (
+            {"denied": {"body": '{"left": {remaining}}'}},
+            Modes(denied=Denied((), '{"left": {remaining}}', "application/json")),
+        ),
+        ({"denied": {"body": "{remaining} left"}}, Modes(denied=Denied((), "{remaining} left", "text/plain"))),
+        ({"lease": {"ttl": "1s"}, "on_deny": "keep"}, Modes(is_kept=True, lease=Lease(1_000))),
         ({"soft": {"at": 0.8, "headers": {"x-soft": True}}}, Modes(soft=Soft(0.8, (("x-soft", "true"),)))),
     ],
     ids=lambda value: str(value)[:40],
@@ -180,6 +186,32 @@ def test_a_mode_is_read(own: Mapping[str, Any], modes: Modes) -> None:
             {"limits": [{"amount": 1, "window": "1m"}, {"amount": 2, "unit": "minute"}]},
             {},
             "10: limits: two of them have the same window and algorithm",
+        ),
+        (
+            {"limits": [{"requests_per_unit": -1, "unit": "day"}]},
+            {},
+            "10: limits: requests_per_unit: an integer from 0 to 9007199254740991 is wanted",
+        ),
+        ({"limits": [{"amount": 1, "unit": "fortnight"}]}, {}, "10: invalid rate limit unit 'fortnight'"),
+        (
+            {"lease": {}, "idempotent": "5s"},
+            {"unit": "day"},
+            "10: lease: a rule that leases neither reserves nor remembers ids",
+        ),
+        (
+            {"lease": {}, "on_deny": "burn"},
+            {"unit": "day"},
+            "11: on_deny: a rule that leases keeps; it is refused out of a block",
+        ),
+        (
+            {"denied": {"headers": ["a"]}},
+            {"unit": "day"},
+            "10: denied: headers: a map of at most 32 names to texts is wanted",
+        ),
+        (
+            {"denied": {"headers": {"a": None}}},
+            {"unit": "day"},
+            "10: denied: a text of at most 4096 characters is wanted",
         ),
         ({"limits": [3]}, {}, "10: limits: each is a map, such as {amount: 1000, window: 1m}"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ratelimit.errors import ConfigError
-from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
+from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Own, Where
 from ratelimit.tree import build, problems
 from tests.fakes.rules import limit, node, unlimited
 
@@ -33,6 +33,12 @@ BAD = {
     "unlimited with a unit": (
         domain("d", DescriptorSpec(HERE, "a", rate_limit=LimitSpec(HERE, "hour", unlimited=True))),
         "should not specify rate limit unit when unlimited",
+    ),
+    "unlimited with a key of ours": (
+        domain(
+            "d", DescriptorSpec(HERE, "a", rate_limit=LimitSpec(HERE, unlimited=True, own={"amount": Own(HERE, 1)}))
+        ),
+        "amount: an unlimited rule has none",
     ),
     "replaces nothing": (domain("d", limit("a", replaces=("",))), "should not have an empty replaces entry"),
     "replaces itself": (

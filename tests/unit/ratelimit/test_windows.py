@@ -24,6 +24,7 @@ def hours(window: Window) -> float:
 @pytest.mark.parametrize(("seconds", "now", "start"), [(30, 59, 30), (18_000, 18_000, 18_000), (7, 6, 0)])
 def test_windows_of_one_length_are_counted_from_the_epoch(seconds: int, now: int, start: int) -> None:
     assert Every(seconds).at(now) == Window(start, start + seconds)
+    assert Every(seconds).longest_seconds == seconds
 
 
 @pytest.mark.parametrize(

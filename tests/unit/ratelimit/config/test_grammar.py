@@ -196,6 +196,22 @@ BAD = {
         "{<<: [a]}",
         ["1: error loading config file: map merge requires map or sequence of maps as the value"],
     ),
+    "a key of ours at the top": (
+        "domain: d\namount: 1",
+        ["2: config error, amount: it belongs into a rate_limit"],
+    ),
+    "a key of ours beside a rate_limit": (
+        "domain: d\ndescriptors: [{key: a, amount: 1}]",
+        ["2: config error, amount: it belongs into the rate_limit of this descriptor"],
+    ),
+    "a hash tag below": (
+        "domain: d\ndescriptors: [{key: a, hash_tag: [a]}]",
+        ["2: config error, hash_tag: it belongs beside the domain"],
+    ),
+    "a hash tag that is no list": (
+        "domain: d\nhash_tag: tenant",
+        ["2: hash_tag: a list of the keys of leading entries is wanted, such as [tenant]"],
+    ),
     "no text in metadata": (
         "descriptors: [{key: a, metadata: {b: !!binary gIGC}}]",
         ["1: error parsing metadata: !!binary value is not UTF-8 text"],
