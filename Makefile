@@ -31,8 +31,8 @@ format: $(VENV)/.ready ## Rewrite what the formatter and the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-soak: $(VENV)/.ready ## Long forms of the tests
-	@deploy/install-servers
+soak: $(VENV)/.ready ## Long forms of the tests, and those by clients of other languages
+	@deploy/install-servers soak
 	$(BIN)/pytest -m soak --timeout 3600 tests
 
 bench: $(VENV)/.ready ## Ratios in one run; JSON is kept in bench/results
