@@ -63,7 +63,7 @@ class EdgeStore:
 
     async def publish(self, entries: Sequence[Entry]) -> None:
         """Have pending entries be served."""
-        changes = [(of_published(each), record_to_payload(each.record)) for each in entries]
+        changes = [(each.id, of_published(each), record_to_payload(each.record)) for each in entries]
         await self.shard.write([each.id for each in entries], "amend", changes)
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
