@@ -2,13 +2,11 @@
 --
 -- KEYS[i]    stem of the i-th draw, all ledgers in a row; a stem may come twice. What belongs to a stem is beside it
 --            in its slot, since stems carry a hash tag:
---              <stem>:<start>  spent in a fixed window       <stem>:h  hash: holds by name, totals by window,
---                                                                     `e` when to sweep, `x` until when all of it lives
---              <stem>:s        ring of a sliding window      <stem>:d  sorted set: names by when they are due
---              <stem>:b        "level at" of a bucket        <stem>:a  sorted set: holds without an id, by age
---                                                            <stem>:r  sorted set: charged ids by when forgotten
+--              <stem>:<start>  spent in a fixed window       <stem>:h2  hash: holds and remembered ids by name, and more
+--              <stem>:s        ring of a sliding window      <stem>:d2  sorted set: names by when to look at them again
+--              <stem>:b        "level at" of a bucket        <stem>:r   sorted set: charged ids by when forgotten
 --            A draw under the reference's counting has its counter's whole key instead; what is beside it is named
---            `{key}:h` and so on, or `key:h` where the key has a hash tag by chance, which is in its slot too.
+--            `{key}:h2` and so on, or `key:h2` where the key has a hash tag by chance, which is in its slot too.
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
@@ -20,14 +18,28 @@
 -- ms to its reset; or, once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
 -- call, since then nothing at all was written.
 --
--- One file, since a script has nothing to import from.
+-- What is beside a counter that holds, in :h2 (names of an older shape, without the 2, are never read: it was another one):
+--
+--     a<n>, i<id>  a hold "amount:start:due", without an id by its number and with one by that; or when the id is forgotten (ms)
+--     t<start>     held in the window that begins then        n  names in it      e  not before that (ms) need be swept
+--     f, l         first and last of the line of holds without an id              x  until when (ms) all of it lives
+--     u            when the last of that line is due that is in order
+--
+-- 1. Holds without an id stand in line, and nearly always are due in that order: the first is the oldest, and the first to
+--    expire. One that is due before another that stands before it is in :d2 too, as every name with an id is.
+-- 2. A counter is read once in a call, however many ledgers speak of it, and written once, at the end: one HMGET, one HSET.
+--    What fails before leaves nothing written.
+--
+-- One file, since a script has nothing to import from. What most calls need stands first; the rest is a function that is
+-- called for a ledger that needs it, since to make a function costs a call half a microsecond, needed or not.
 --
 -- A script and not MULTI: what is written depends on what was read, of several counters at once.
 
-local call, try, find, floor, ceil = redis.call, redis.pcall, string.find, math.floor, math.ceil
+local call, try, find, match, floor, ceil = redis.call, redis.pcall, string.find, string.match, math.floor, math.ceil
+local min, max, format = math.min, math.max, string.format
+local KEYS, ARGV = KEYS, ARGV
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
-local CHARGE, FORCE, REFUND, RESERVE, SETTLE, RELEASE, AUTO, LEASE = 0, 1, 2, 3, 4, 5, 6, 7
-local BLOCK, QUOTA = 0, 1
+local FORCE, BLOCK, QUOTA = 1, 0, 1
 
 local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
 if now == 0 then
@@ -37,7 +49,7 @@ end
 
 -- A number as Redis takes it: in full, and 0 without a sign.
 local function whole(number)
-  return number == 0 and '0' or string.format('%.0f', number)
+  return number == 0 and '0' or format('%.0f', number)
 end
 
 local terms_of = {}
@@ -46,7 +58,7 @@ local function terms(text)
   local known = terms_of[text]
   if known then return known end
   local algorithm, limit, window, capacity, exhausted, hold, hold_max, remember =
-    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
+    match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
   known = {
     algorithm = algorithm, limit = limit + 0, window = window + 0, capacity = capacity + 0,
     exhausted = exhausted == '1', hold = hold + 0, hold_max = hold_max + 0, remember = remember + 0, memory = hold * LIVES,
@@ -55,25 +67,49 @@ local function terms(text)
   return known
 end
 
+-- Counters of this call, and those of them that are to be written. ----------------------------------------------------
+
+local counters, changed = {}, {}
+
+local function counter_at(stem)
+  local counter = counters[stem]
+  if not counter then
+    counter = { stem = stem, spent = {} }
+    counters[stem] = counter
+  end
+  return counter
+end
+
+local function change(counter)
+  if not counter.is_changed then
+    counter.is_changed = true
+    changed[#changed + 1] = counter
+  end
+end
+
+local function expire(name, life)
+  call('PEXPIRE', name, min(life, 4e14))
+end
+
 -- Reading: each takes a counter and returns what is spent, or nil and an error. ---------------------------------------
 
 local function integer(text)
   if not text then return 0 end
   if type(text) == 'table' then return nil, text.err end
   if not find(text, '^-?%d+$') then return nil, 'ERR value is not an integer or out of range' end
-  return math.min(text + 0, MAX)
+  return min(text + 0, MAX)
 end
 
 -- Let slices leave that are older than the window; nothing that counts is changed.
-local function read_ring(counter)
-  local name, window = counter.stem .. ':s', counter.terms.window
+local function read_ring(counter, window)
+  local name = counter.stem .. ':s'
   local slice = floor(now * SLICES / window)
   local fields = try('HMGET', name, 'i', 't', 'l', slice % (SLICES + 1))
   if fields.err then return nil, fields.err end
   local index, total = (fields[1] or 0) + 0, (fields[2] or 0) + 0
   -- What this slice holds, so that one write can say it all; unknown where a clock was set back.
   counter.count = slice == index and (fields[4] or 0) + 0 or slice > index and 0 or nil
-  slice = math.max(index, slice)
+  slice = max(index, slice)
   if fields[1] and slice > index then
     if slice - index > SLICES then
       call('DEL', name)
@@ -90,223 +126,393 @@ local function read_ring(counter)
   return total
 end
 
-local function read_level(counter)
+local function read_level(counter, t)
   local text = try('GET', counter.stem .. ':b')
   if not text then return 0 end
   if type(text) == 'table' then return nil, text.err end
-  local level, at = string.match(text, '^(%S+) (%d+)$')
+  local level, at = match(text, '^(%S+) (%d+)$')
   if not level then return nil, 'ERR value is not a bucket' end
-  local passed = math.max(0, now - at)
-  return math.max(0, level - passed * counter.terms.limit / counter.terms.window)
+  local passed = max(0, now - at)
+  return max(0, level - passed * t.limit / t.window)
 end
 
-local function read(counter, start)
-  local algorithm = counter.terms.algorithm
-  if algorithm == 's' then return read_ring(counter) end
-  if algorithm == 'b' then return read_level(counter) end
-  return integer(try('GET', algorithm == 'r' and counter.stem or counter.stem .. ':' .. start))
+local function read(counter, t, start)
+  local spent, problem = counter.spent[start], nil
+  if spent then return spent end
+  local algorithm = t.algorithm
+  if algorithm == 's' then
+    spent, problem = read_ring(counter, t.window)
+  elseif algorithm == 'b' then
+    spent, problem = read_level(counter, t)
+  else
+    spent, problem = integer(try('GET', algorithm == 'r' and counter.stem or counter.stem .. ':' .. start))
+  end
+  counter.spent[start] = spent
+  return spent, problem
 end
 
 -- Writing: each changes one counter, whose type was seen when it was read. --------------------------------------------
 
-local function expire(name, life)
-  call('PEXPIRE', name, math.min(life, 4e14))
-end
-
-local function add_string(name, hits, before, life)
-  local after = math.min(before + hits, MAX)
-  if after > before then call('INCRBY', name, whole(after - before)) end
-  if before == 0 and call('PTTL', name) == -1 then expire(name, life) end
-end
-
-local function add(counter, start, hits, before, draw)
-  local t = counter.terms
-  if t.algorithm == 's' then
-    local name, field = counter.stem .. ':s', counter.slice % (SLICES + 1)
-    hits = math.min(hits, MAX - before)
-    if counter.count then
-      counter.count = counter.count + hits
-      call('HSET', name, field, whole(counter.count), 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
-    else
-      call('HINCRBY', name, field, whole(hits))
-      call('HSET', name, 'i', counter.slice, 't', whole(before + hits), 'l', counter.slice)
-    end
-    counter.last = counter.slice
-    if counter.is_moved then expire(name, 2 * t.window) end
-  elseif t.algorithm == 'b' then
-    local level, life = math.min(before + hits, MAX), 2 * t.window * math.max(1, ceil(t.capacity / math.max(1, t.limit)))
-    call('SET', counter.stem .. ':b', string.format('%.17g %.0f', level, now), 'PX', whole(math.min(life, 4e14)))
-  elseif t.algorithm == 'r' then
-    add_string(counter.stem, hits, before, draw.finish * 1000)
-  else
-    add_string(counter.stem .. ':' .. start, hits, before, (draw.finish - draw.start) * 1000 + t.hold + t.memory)
+local function write_strings(counter)
+  for start, delta in pairs(counter.delta) do
+    local name = counter.is_whole_key and counter.stem or counter.stem .. ':' .. start
+    if delta ~= 0 then call('INCRBY', name, whole(delta)) end
+    -- What held nothing may be new.
+    if counter.spent[start] == delta and call('PTTL', name) == -1 then expire(name, counter.life[start]) end
   end
+  counter.delta = nil
 end
 
-local function take(counter, start, hits, before, draw)
-  local t = counter.terms
-  hits = math.min(hits, math.max(0, before))
-  if hits == 0 then return end
-  if t.algorithm == 's' then
-    local name, left = counter.stem .. ':s', hits
-    counter.count = nil
-    for i = counter.slice - SLICES, counter.slice do
-      local field = i % (SLICES + 1)
-      local taken = math.min(left, (call('HGET', name, field) or 0) + 0)
-      if taken > 0 then call('HINCRBY', name, field, whole(-taken)) end
-      left = left - taken
-      if left == 0 then break end
-    end
-    call('HSET', name, 't', whole(before - hits))
-  elseif t.algorithm == 'b' then
-    add(counter, start, -hits, before, draw)
-  elseif t.algorithm == 'r' then
-    call('DECRBY', counter.stem, whole(hits))
+local function write_ring(counter)
+  if not counter.is_ring_changed then return end
+  local name, total, slice = counter.stem .. ':s', whole(counter.spent['0']), counter.slice
+  if counter.count then
+    call('HSET', name, slice % (SLICES + 1), whole(counter.count), 'i', slice, 't', total, 'l', counter.last)
   else
-    call('DECRBY', counter.stem .. ':' .. start, whole(hits))
+    call('HSET', name, 'i', slice, 't', total, 'l', counter.last)
+  end
+  if counter.is_moved then expire(name, 2 * counter.window) end
+  counter.is_ring_changed = false
+end
+
+local function write_level(counter)
+  local t = counter.bucket
+  local life = 2 * t.window * max(1, ceil(t.capacity / max(1, t.limit)))
+  local text = format('%.17g %.0f', counter.spent['0'], now)
+  call('SET', counter.stem .. ':b', text, 'PX', whole(min(life, 4e14)))
+end
+
+-- Change what is spent; the draw says how long a window's counter lives.
+local function add(counter, t, start, hits, draw)
+  local before = counter.spent[start]
+  local after = min(before + hits, MAX)
+  counter.spent[start] = after
+  change(counter)
+  if t.algorithm == 's' then
+    if counter.count then
+      counter.count = counter.count + after - before
+    else
+      call('HINCRBY', counter.stem .. ':s', counter.slice % (SLICES + 1), whole(after - before))
+    end
+    counter.last, counter.window, counter.is_ring_changed = counter.slice, t.window, true
+  elseif t.algorithm == 'b' then
+    counter.bucket = t
+  else
+    local delta = counter.delta
+    if not delta then
+      delta = {}
+      counter.delta, counter.life = delta, counter.life or {}
+      counter.is_whole_key = t.algorithm == 'r'
+    end
+    delta[start] = (delta[start] or 0) + after - before
+    counter.life[start] = counter.is_whole_key and draw.finish * 1000
+      or (draw.finish - draw.start) * 1000 + t.hold + t.memory
   end
 end
 
 -- Return when `excess` hits have left; where that many never will, or none must, when all have.
-local function reset(counter, excess, spent, draw)
-  local t = counter.terms
-  if t.algorithm == 'r' then return 0 end
-  if t.algorithm == 'b' then
+local function reset(counter, t, excess, spent, draw)
+  local algorithm = t.algorithm
+  if algorithm == 'f' then return max(0, draw.finish * 1000 - now) end
+  if algorithm == 'r' then return 0 end
+  if algorithm == 'b' then
     if t.limit == 0 then return MAX end
     local leaving = (excess > 0 and excess <= spent) and excess or spent
-    return math.min(MAX, ceil(leaving * t.window / t.limit))
+    return min(MAX, ceil(leaving * t.window / t.limit))
   end
-  if t.algorithm == 's' then
-    if spent == 0 then return 0 end
-    local last = counter.last
-    if excess > 0 then
-      local fields, left = {}, 0
-      for i = counter.slice - SLICES, counter.slice do fields[#fields + 1] = i % (SLICES + 1) end
-      for position, count in ipairs(call('HMGET', counter.stem .. ':s', unpack(fields))) do
-        left = left + (count or 0)
-        if left >= excess then
-          last = counter.slice - SLICES + position - 1
-          break
-        end
+  if spent == 0 then return 0 end
+  local last = counter.last
+  if excess > 0 then
+    write_ring(counter)
+    local fields, left = {}, 0
+    for i = counter.slice - SLICES, counter.slice do fields[#fields + 1] = i % (SLICES + 1) end
+    for position, count in ipairs(call('HMGET', counter.stem .. ':s', unpack(fields))) do
+      left = left + (count or 0)
+      if left >= excess then
+        last = counter.slice - SLICES + position - 1
+        break
       end
     end
-    return math.max(0, ceil((last + SLICES + 1) * t.window / SLICES) - now)
   end
-  return math.max(0, draw.finish * 1000 - now)
+  return max(0, ceil((last + SLICES + 1) * t.window / SLICES) - now)
 end
 
--- Holds. --------------------------------------------------------------------------------------------------------------
+local reply, filled = {}, 0
 
-local function hold_of(counter, name)
-  local text = call('HGET', counter.beside .. ':h', name)
-  if not text then return nil end
-  local amount, start, due = string.match(text, '^(%d+):(%d+):(%d+)$')
-  if not amount then return nil end
-  return { name = name, amount = amount + 0, start = start, due = due + 0 }
+local function tell(before, after, held, flags, reset_ms)
+  reply[filled + 1], reply[filled + 2], reply[filled + 3] = ceil(before), ceil(after), held
+  reply[filled + 4], reply[filled + 5] = flags, reset_ms
+  filled = filled + 5
 end
 
-local function end_hold(counter, hold, forget_at)
-  local holds = counter.beside .. ':h'
-  local total = 't' .. hold.start
-  if call('HINCRBY', holds, total, whole(-hold.amount)) <= 0 then call('HDEL', holds, total) end
-  if string.sub(hold.name, 1, 1) == 'a' or forget_at <= now then
-    call('HDEL', holds, hold.name)
-    call('ZREM', counter.beside .. ':d', hold.name)
-    call('ZREM', counter.beside .. ':a', hold.name)
-  else
-    local text = whole(forget_at)
-    call('HSET', holds, hold.name, text)
-    call('ZADD', counter.beside .. ':d', text, hold.name)
+local next_key, next_arg = 1, 4
+local lone_draw = {}
+
+-- Most ledgers are one charge on one counter without holds and ids: by the same rules, without what they need.
+local function admit_one(t, stem, role, op, at, is_kept)
+  local start, counter = ARGV[at + 4], counter_at(stem)
+  lone_draw.start, lone_draw.finish = start + 0, ARGV[at + 5] + 0
+  local before, problem = read(counter, t, start)
+  if not before then return problem end
+  local hits = ARGV[at + 2] + 0
+  local excess = before + hits - t.capacity
+  local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
+  if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
+    add(counter, t, start, hits, lone_draw)
   end
+  local after = counter.spent[start]
+  if op == FORCE then over, excess = hits > 0 and after > t.capacity, 0 end
+  tell(before, after, 0, over and 1 or 0, reset(counter, t, over and excess or 0, after, lone_draw))
 end
 
--- End the holds that are due and forget the ids whose time is over; return when to look again.
-local function sweep(counter)
-  local holds, dues = counter.beside .. ':h', counter.beside .. ':d'
-  for _, name in ipairs(call('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)) do
-    local hold = hold_of(counter, name)
-    if hold then
-      end_hold(counter, hold, hold.due + counter.terms.memory)
-    else
-      call('HDEL', holds, name)
-      call('ZREM', dues, name)
-    end
+-- Return what admits all other ledgers, and what writes the holds of a counter. Not indented, being most of the file. ---
+
+local function all_else()
+
+local CHARGE, REFUND, RESERVE, SETTLE, RELEASE, AUTO, LEASE = 0, 2, 3, 4, 5, 6, 7
+-- Arguments of one command: Lua's stack holds 8,000.
+local SWEEP, AT_ONCE = 1000, 1000
+
+local function take(counter, t, start, hits, draw)
+  local before = counter.spent[start]
+  hits = min(hits, max(0, before))
+  if hits == 0 then return end
+  if t.algorithm ~= 's' then return add(counter, t, start, -hits, draw) end
+  write_ring(counter)
+  local name, left = counter.stem .. ':s', hits
+  for i = counter.slice - SLICES, counter.slice do
+    local field = i % (SLICES + 1)
+    local taken = min(left, (call('HGET', name, field) or 0) + 0)
+    if taken > 0 then call('HINCRBY', name, field, whole(-taken)) end
+    left = left - taken
+    if left == 0 then break end
   end
-  local first = call('ZRANGE', dues, 0, 0, 'WITHSCORES')
-  if first[2] then call('HSET', holds, 'e', first[2]) else call('HDEL', holds, 'e') end
-  return first[2] and first[2] + 0
+  call('HSET', name, 't', whole(before - hits))
+  counter.spent[start], counter.count = before - hits, nil
 end
 
--- Read what is beside a counter; return an error if it is not what it should be.
-local function read_holds(counter, start)
-  if counter.terms.hold == 0 then
-    counter.known = 0
-    return
-  end
-  local fields = try('HMGET', counter.beside .. ':h', 'e', 'x', 't' .. start)
-  if fields.err then return fields.err end
-  for _, companion in ipairs({ ':d', ':a' }) do
-    local size = try('ZCARD', counter.beside .. companion)
-    if type(size) == 'table' then return size.err end
-    if companion == ':d' then counter.known = size end
-  end
-  counter.earliest, counter.ends = fields[1] and fields[1] + 0, (fields[2] or 0) + 0
-  if counter.earliest and counter.earliest <= now then
-    counter.earliest = sweep(counter)
-    counter.known = call('ZCARD', counter.beside .. ':d')
-  else
-    counter.held[start] = (fields[3] or 0) + 0
-  end
+-- Holds: a table in this call, `number` in the line or `id`. ----------------------------------------------------------
+
+-- Read a hold, when an id is forgotten, or false.
+local function parsed(text)
+  if not text then return false end
+  local amount, start, due = match(text, '^(%d+):(%d+):(%d+)$')
+  if not amount then return tonumber(text) or false end
+  return { amount = amount + 0, start = start, due = due + 0 }
 end
 
-local function held_in(counter, start)
+-- Return the hold that stands in line at a number, or false.
+local function line_at(counter, number)
+  local hold = counter.line[number]
+  if hold == nil then
+    hold = parsed(call('HGET', counter.holds, 'a' .. number))
+    if hold then hold.number = number end
+    counter.line[number] = hold
+  end
+  return hold
+end
+
+-- Return the hold of an id, when it is forgotten, or false.
+local function known_as(counter, id)
+  local known = counter.named[id]
+  if known == nil then
+    known = parsed(call('HGET', counter.holds, 'i' .. id))
+    if type(known) == 'table' then known.id = id end
+    counter.named[id] = known
+  end
+  return known
+end
+
+-- Have what is beside a counter be written.
+local function touch(counter)
+  counter.is_touched = true
+  change(counter)
+end
+
+local function held_in(counter, t, start)
+  if t.hold == 0 then return 0 end
   local held = counter.held[start]
-  if held then return held end
-  held = counter.terms.hold > 0 and (call('HGET', counter.beside .. ':h', 't' .. start) or 0) + 0 or 0
-  counter.held[start] = held
+  if not held then
+    held = (call('HGET', counter.holds, 't' .. start) or 0) + 0
+    counter.held[start] = held
+  end
   return held
 end
 
--- Return the hold of an id, or the oldest without one; those that ended in this ledger are not there.
-local function find_hold(counter, id)
-  if counter.terms.hold == 0 then return nil end
-  if id ~= '' then
-    return not counter.ended['i' .. id] and hold_of(counter, 'i' .. id) or nil
+local function hold_more(counter, t, start, amount)
+  counter.held[start] = held_in(counter, t, start) + amount
+  counter.moves[start] = true
+  touch(counter)
+end
+
+local function name_as(counter, id, known, due)
+  counter.named[id], counter.puts[id], counter.dues['i' .. id] = known, true, due
+  touch(counter)
+end
+
+-- Have nobody find a hold any more; its id is remembered. What it holds is given back by `hold_more`.
+local function close(counter, hold, forget_at)
+  local number = hold.number
+  if not number then
+    local is_known = forget_at > now
+    return name_as(counter, hold.id, is_known and forget_at, is_known and forget_at)
   end
-  for _, name in ipairs(call('ZRANGE', counter.beside .. ':a', 0, counter.endings)) do
-    if not counter.ended[name] then return hold_of(counter, name) end
+  counter.line[number] = false
+  if number <= counter.tail_was then counter.gone[#counter.gone + 1] = 'a' .. number end
+  if number == counter.head then counter.head = number + 1 end
+  touch(counter)
+end
+
+-- Do what is due under a name of :d2: a hold is given back, an id is forgotten.
+local function end_name(counter, t, name)
+  local is_named, rest = string.sub(name, 1, 1) == 'i', string.sub(name, 2)
+  local known = is_named and known_as(counter, rest) or not is_named and line_at(counter, rest + 0)
+  local is_hold = type(known) == 'table'
+  if is_hold and known.due > now then
+    -- The same name, of a set that outlived its holds.
+    counter.dues[name] = is_named and known.due
+    return
+  end
+  counter.dues[name] = false
+  if is_hold then
+    close(counter, known, known.due + t.memory)
+    hold_more(counter, t, known.start, -known.amount)
+  elseif known then
+    name_as(counter, rest, false, false)
+  end
+  if known and not counter.dues[name] then counter.known = counter.known - 1 end
+end
+
+-- End what is due, and find out when to look again; return an error.
+local function sweep(counter, t)
+  local dues = counter.beside .. ':d2'
+  local names = try('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)
+  if names.err then return names.err end
+  for _, name in ipairs(names) do end_name(counter, t, name) end
+  local earliest, looks = #names < SWEEP and MAX or now, 0
+  while counter.head <= counter.tail do
+    local hold = line_at(counter, counter.head)
+    looks = looks + 1
+    if not hold then
+      counter.head = counter.head + 1
+    elseif hold.due > now or looks > SWEEP then
+      earliest = min(earliest, hold.due)
+      break
+    else
+      close(counter, hold, now)
+      hold_more(counter, t, hold.start, -hold.amount)
+      counter.known = counter.known - 1
+    end
+  end
+  for _, at in pairs(counter.dues) do earliest = min(earliest, at or MAX) end
+  local first = call('ZRANGEBYSCORE', dues, '(' .. whole(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  counter.earliest = min(earliest, first[2] and first[2] + 0 or MAX)
+  touch(counter)
+end
+
+-- Return what the names of all that is beside a counter begin with; in its slot.
+local function beside(stem, algorithm)
+  if algorithm ~= 'r' then return stem end
+  local open = find(stem, '{', 1, true)
+  local shut = open and find(stem, '}', open + 1, true)
+  if shut and shut > open + 1 then return stem end
+  return '{' .. stem .. '}'
+end
+
+-- Read what is beside a counter; return an error if it is not what it should be.
+local function read_holds(counter, t, start)
+  local base = beside(counter.stem, t.algorithm)
+  local holds = base .. ':h2'
+  local fields = try('HMGET', holds, 't' .. start, 'n', 'e', 'f', 'l', 'u', 'x')
+  if fields.err then return fields.err end
+  counter.beside, counter.holds = base, holds
+  counter.line, counter.named, counter.puts, counter.gone, counter.dues, counter.moves = {}, {}, {}, {}, {}, {}
+  counter.held = { [start] = (fields[1] or 0) + 0 }
+  counter.known, counter.earliest = (fields[2] or 0) + 0, (fields[3] or MAX) + 0
+  counter.head, counter.tail = (fields[4] or 1) + 0, (fields[5] or 0) + 0
+  counter.order, counter.ends = (fields[6] or 0) + 0, (fields[7] or 0) + 0
+  counter.tail_was, counter.stays = counter.tail, t.hold + t.memory
+  if counter.earliest <= now then return sweep(counter, t) end
+end
+
+-- Return the hold of an id, or the oldest without one.
+local function find_hold(counter, t, id)
+  if t.hold == 0 then return nil end
+  if id ~= '' then
+    local known = known_as(counter, id)
+    return type(known) == 'table' and known or nil
+  end
+  while counter.head <= counter.tail do
+    local hold = line_at(counter, counter.head)
+    if hold then return hold end
+    counter.head = counter.head + 1
+    touch(counter)
   end
 end
 
 local function add_hold(counter, draw, amount)
-  local t, holds, dues = counter.terms, counter.beside .. ':h', counter.beside .. ':d'
-  local due, name = whole(now + draw.life), 'i' .. draw.id
-  if draw.id == '' then
-    local number = call('HINCRBY', holds, 'q', 1)
-    name = 'a' .. number
-    call('ZADD', counter.beside .. ':a', number, name)
-  end
-  local text = amount .. ':' .. draw.start_text .. ':' .. due
-  if counter.earliest and counter.earliest <= now + draw.life then
-    call('HSET', holds, name, text)
+  local t, id, due = draw.terms, draw.id, now + draw.life
+  local hold = { amount = amount, start = draw.start_text, due = due }
+  if id ~= '' then
+    if not known_as(counter, id) then counter.known = counter.known + 1 end
+    hold.id = id
+    name_as(counter, id, hold, due)
   else
-    counter.earliest = now + draw.life
-    call('HSET', holds, name, text, 'e', due)
+    if counter.head > counter.tail then counter.order = 0 end
+    local number = counter.tail + 1
+    hold.number, counter.line[number] = number, hold
+    counter.tail, counter.known = number, counter.known + 1
+    if due < counter.order then counter.dues['a' .. number] = due else counter.order = due end
   end
-  call('HINCRBY', holds, 't' .. draw.start_text, amount)
-  call('ZADD', dues, due, name)
-  -- Lives are lengthened by twice what is needed, and so only now and then. The queue of holds without an id may be
-  -- younger than the rest.
-  local life = t.hold + t.memory
-  if counter.ends < now + life then
-    counter.ends = now + 2 * life
-    call('HSET', holds, 'x', whole(counter.ends))
-    expire(holds, 2 * life)
-    expire(dues, 2 * life)
-    expire(counter.beside .. ':a', 2 * life)
-  elseif draw.id == '' and call('PTTL', counter.beside .. ':a') == -1 then
-    expire(counter.beside .. ':a', 2 * life)
+  hold_more(counter, t, draw.start_text, amount)
+  counter.earliest, counter.stays = min(counter.earliest, due), max(counter.stays, t.hold + t.memory)
+end
+
+-- Send a command with a list of arguments, as often as it takes.
+local function send(command, name, list)
+  for i = 1, #list, AT_ONCE do call(command, name, unpack(list, i, min(i + AT_ONCE - 1, #list))) end
+end
+
+local function write_dues(counter)
+  local dues, sets, gone = counter.beside .. ':d2', {}, {}
+  for name, at in pairs(counter.dues) do
+    if at then
+      sets[#sets + 1] = whole(at)
+      sets[#sets + 1] = name
+    else
+      gone[#gone + 1] = name
+    end
   end
+  send('ZREM', dues, gone)
+  send('ZADD', dues, sets)
+  -- It is gone when the last name has left it, and its life with it.
+  if #sets > 0 and call('PTTL', dues) < counter.stays then expire(dues, 2 * counter.stays) end
+end
+
+local function write_holds(counter)
+  local gone, sets = counter.gone, {
+    'n', whole(counter.known), 'e', whole(counter.earliest), 'f', counter.head, 'l', counter.tail, 'u', whole(counter.order),
+  }
+  local function put(name, known)
+    if not known then
+      gone[#gone + 1] = name
+      return
+    end
+    if type(known) == 'table' then known = whole(known.amount) .. ':' .. known.start .. ':' .. whole(known.due) end
+    sets[#sets + 1], sets[#sets + 2] = name, type(known) == 'number' and whole(known) or known
+  end
+  for number = max(counter.head, counter.tail_was + 1), counter.tail do
+    if counter.line[number] then put('a' .. number, counter.line[number]) end
+  end
+  for id in pairs(counter.puts) do put('i' .. id, counter.named[id]) end
+  for start in pairs(counter.moves) do put('t' .. start, counter.held[start] > 0 and counter.held[start]) end
+  -- Lives are lengthened by twice what is needed, and so only now and then.
+  local is_short = counter.ends < now + counter.stays
+  if is_short then put('x', now + 2 * counter.stays) end
+  send('HDEL', counter.holds, gone)
+  send('HSET', counter.holds, sets)
+  if is_short then expire(counter.holds, 2 * counter.stays) end
+  if next(counter.dues) then write_dues(counter) end
 end
 
 -- Deciding. -----------------------------------------------------------------------------------------------------------
@@ -319,196 +525,211 @@ local function fingerprint(draw, op)
 end
 
 local function is_repeat(counter, charged)
-  if counter.charged[charged] then return true end
-  if counter.forgotten[charged] then return false end
-  local until_ms = call('ZSCORE', counter.beside .. ':r', charged)
+  local trial = counter.trial
+  if trial.charged[charged] then return true end
+  if trial.forgotten[charged] then return false end
+  local until_ms = call('ZSCORE', counter.ids, charged)
   return until_ms and until_ms + 0 > now
 end
 
--- Say what a draw does if it is applied, having regard to what earlier draws of the ledger want.
-local function resolve(counter, draw)
-  local start, t = draw.start_text, counter.terms
-  local total = counter.spent[start] + held_in(counter, start)
-  local effect, op = { start = start, excess = 0 }, draw.op
-  if op == AUTO then
-    op = call('HEXISTS', counter.beside .. ':h', 'i' .. draw.id) == 1 and SETTLE or RESERVE
+-- Resolve what has happened and is always applied. A hold is found once: the next draw finds another.
+local function tell_of(counter, draw, effect, op)
+  local trial, start, t, found = counter.trial, draw.start_text, draw.terms, nil
+  effect.sure, effect.over = true, false
+  if op ~= FORCE and (draw.id ~= '' or op ~= REFUND) then found = find_hold(counter, t, draw.id) end
+  if found then
+    close(counter, found, now + t.memory)
+    trial.held[found.start] = (trial.held[found.start] or held_in(counter, t, found.start)) - found.amount
+    effect.ended = found
+    -- Where its window cannot be read, it is late.
+    if found.start ~= start and read(counter, t, found.start) then effect.start = found.start end
   end
+  if op == FORCE or op == SETTLE then
+    effect.spent = draw.hits
+    trial.spent[effect.start] = (trial.spent[effect.start] or counter.spent[effect.start]) + draw.hits
+  elseif op == REFUND and not found then
+    effect.taken = draw.hits
+    trial.spent[start] = max(0, (trial.spent[start] or counter.spent[start]) - draw.hits)
+    if draw.id ~= '' and t.remember > 0 then
+      effect.forgotten = 'c' .. draw.hits_text .. ':' .. draw.id
+      trial.forgotten[effect.forgotten], trial.charged[effect.forgotten] = true, nil
+    end
+  end
+end
+
+-- Resolve a hold; one that is there already is answered as it was.
+local function ask_for(counter, draw, effect, total, held)
+  local t, trial, id = draw.terms, counter.trial, draw.id
+  local hits = min(draw.hits, t.hold_max)
+  effect.excess = total + hits - t.capacity
+  if id ~= '' and (trial.reserved[id] or find_hold(counter, t, id)) then
+    effect.over = false
+    return
+  end
+  effect.over = effect.excess > 0 or counter.known + trial.reserving >= holds_max
+  effect.held, trial.held[draw.start_text] = hits, held + hits
+  trial.reserving = trial.reserving + 1
+  if id ~= '' then trial.reserved[id] = true end
+end
+
+-- Say what a draw does if it is applied, having regard to what earlier draws of the ledger want.
+local function resolve(counter, draw, effect)
+  local start, t, trial, op = draw.start_text, draw.terms, counter.trial, draw.op
+  local spent, held = trial.spent[start] or counter.spent[start], trial.held[start] or held_in(counter, t, start)
+  local total = spent + held
+  effect.start, effect.excess, effect.sure, effect.spent, effect.taken = start, 0, false, 0, 0
+  effect.held, effect.ended, effect.charged, effect.forgotten = nil, nil, nil, nil
+  if op == AUTO then op = known_as(counter, draw.id) and SETTLE or RESERVE end
   local charged = fingerprint(draw, op)
   if charged then
     if is_repeat(counter, charged) then
       effect.over = total > t.capacity
-      return effect
+      return
     end
-    effect.charged, counter.charged[charged] = charged, true
+    effect.charged, trial.charged[charged] = charged, true
   end
-  if op == LEASE then
-    effect.spent = math.max(0, math.min(draw.hits, floor(t.capacity - total)))
-    effect.over = effect.spent == 0
-    counter.spent[start] = counter.spent[start] + effect.spent
-    return effect
-  end
-  if op == CHARGE or op == RESERVE then
-    local hits = op == RESERVE and math.min(draw.hits, t.hold_max) or draw.hits
-    effect.excess = total + hits - t.capacity
-    effect.over = effect.excess > 0
-    if op == CHARGE then
-      if draw.hits == 0 and t.exhausted and effect.excess >= 0 then effect.over = true end
-      effect.spent = draw.hits
-      counter.spent[start] = counter.spent[start] + draw.hits
-    elseif draw.id ~= '' and (counter.reserved[draw.id] or find_hold(counter, draw.id)) then
-      effect.over = false
-    else
-      if counter.known + counter.reserving >= holds_max then effect.over = true end
-      effect.held, counter.held[start] = hits, counter.held[start] + hits
-      counter.reserved[draw.id], counter.reserving = true, counter.reserving + 1
-    end
-    return effect
-  end
-  effect.sure = true
-  local found
-  if op ~= FORCE and (draw.id ~= '' or op ~= REFUND) then found = find_hold(counter, draw.id) end
-  if found then
-    effect.ended, effect.start = found, found.start
-    counter.ended[found.name], counter.endings = true, counter.endings + 1
-    counter.held[found.start] = held_in(counter, found.start) - found.amount
-  end
-  if op == FORCE or op == SETTLE then
+  if op == RESERVE then return ask_for(counter, draw, effect, total, held) end
+  if op == CHARGE then
+    effect.excess = total + draw.hits - t.capacity
+    effect.over = effect.excess > 0 or (draw.hits == 0 and t.exhausted and effect.excess >= 0)
     effect.spent = draw.hits
-    local before = counter.spent[effect.start]
-    if before then counter.spent[effect.start] = before + draw.hits end
-  elseif op == REFUND and not found then
-    effect.taken = draw.hits
-    counter.spent[start] = math.max(0, counter.spent[start] - draw.hits)
-    if draw.id ~= '' and t.remember > 0 then
-      effect.forgotten = 'c' .. draw.hits_text .. ':' .. draw.id
-      counter.forgotten[effect.forgotten], counter.charged[effect.forgotten] = true, nil
-    end
+    trial.spent[start] = spent + draw.hits
+  elseif op == LEASE then
+    effect.spent = max(0, min(draw.hits, floor(t.capacity - total)))
+    effect.over = effect.spent == 0
+    trial.spent[start] = spent + effect.spent
+  else
+    tell_of(counter, draw, effect, op)
   end
-  return effect
 end
 
-local function refuses(draws, effects)
+local function refuses(draws, effects, width)
   local quotas, quotas_over = 0, 0
-  for i, draw in ipairs(draws) do
-    if draw.role == QUOTA then
+  for i = 1, width do
+    local role = draws[i].role
+    if role == QUOTA then
       quotas = quotas + 1
       if effects[i].over then quotas_over = quotas_over + 1 end
-    elseif draw.role == BLOCK and effects[i].over and not effects[i].sure then
+    elseif role == BLOCK and effects[i].over and not effects[i].sure then
       return true
     end
   end
   return quotas > 0 and quotas == quotas_over
 end
 
-local reply, filled = {}, 0
+local function remember(counter, t, charged)
+  local ids = counter.ids
+  call('ZREMRANGEBYSCORE', ids, '-inf', now)
+  call('ZADD', ids, whole(now + t.remember), charged)
+  call('ZREMRANGEBYRANK', ids, 0, -holds_max - 1)
+  -- Callers of the same counter may ask that ids be remembered for different times: the longest counts.
+  if call('PTTL', ids) < t.remember then expire(ids, t.remember) end
+end
 
-local function tell(number)
-  filled = filled + 1
-  reply[filled] = number
+local function write_effect(counter, draw, effect)
+  local t, ended = draw.terms, effect.ended
+  if ended then
+    hold_more(counter, t, ended.start, -ended.amount)
+    if ended.number then counter.known = counter.known - 1 end
+  end
+  if effect.taken > 0 then
+    take(counter, t, effect.start, effect.taken, draw)
+    if t.algorithm == 'r' and channel ~= '' then try('PUBLISH', channel, counter.stem) end
+  end
+  if effect.spent > 0 then add(counter, t, effect.start, effect.spent, draw) end
+  if effect.held then add_hold(counter, draw, effect.held) end
+  if effect.forgotten then call('ZREM', counter.ids, effect.forgotten) end
+  if effect.charged then remember(counter, t, effect.charged) end
 end
 
 local function apply(counter, draw, effect, is_applied)
-  local start, t, live = draw.start_text, counter.terms, counter.live
-  local before, held = live[start], counter.live_held[start]
-  local after = before
-  if is_applied then
-    if effect.ended then
-      end_hold(counter, effect.ended, now + t.memory)
-      if effect.ended.start == start then held = held - effect.ended.amount end
-    end
-    if effect.taken then
-      take(counter, start, effect.taken, before, draw)
-      if t.algorithm == 'r' and channel ~= '' then try('PUBLISH', channel, counter.stem) end
-      after = math.max(0, before - effect.taken)
-    end
-    if effect.spent and effect.start ~= start then
-      add(counter, effect.start, effect.spent, read(counter, effect.start) or 0, draw)
-    elseif effect.spent and effect.spent > 0 then
-      add(counter, start, effect.spent, before, draw)
-      after = math.min(before + effect.spent, MAX)
-    end
-    if effect.held then
-      add_hold(counter, draw, whole(effect.held))
-      held = held + effect.held
-    end
-    if effect.forgotten then call('ZREM', counter.beside .. ':r', effect.forgotten) end
-    if effect.charged then
-      local ids = counter.beside .. ':r'
-      call('ZREMRANGEBYSCORE', ids, '-inf', now)
-      call('ZADD', ids, whole(now + t.remember), effect.charged)
-      call('ZREMRANGEBYRANK', ids, 0, -holds_max - 1)
-      -- Callers of the same counter may ask that ids be remembered for different times: the longest counts.
-      if call('PTTL', ids) < t.remember then expire(ids, t.remember) end
-    end
+  local start, t, over = draw.start_text, draw.terms, effect.over
+  local before = counter.spent[start]
+  if is_applied then write_effect(counter, draw, effect) end
+  local after, excess = counter.spent[start], 0
+  if effect.sure then over = effect.spent > 0 and after > t.capacity elseif over then excess = effect.excess end
+  local flags = (over and 1 or 0) + (effect.ended and 2 or 0)
+  tell(before, after, held_in(counter, t, start), flags, reset(counter, t, excess, after, draw))
+end
+
+-- Number of the ledger at hand.
+local ledger = 0
+
+-- Return what earlier draws of this ledger want of a counter.
+local function begin_trial(counter)
+  local trial = counter.trial
+  if not trial then
+    trial = { spent = {}, held = {} }
+    counter.trial = trial
   end
-  live[start], counter.live_held[start] = after, held
-  local over = effect.over
-  if effect.sure and effect.spent and effect.spent > 0 then over = after > t.capacity end
-  tell(ceil(before))
-  tell(ceil(after))
-  tell(held)
-  tell((over and 1 or 0) + (effect.ended and 2 or 0))
-  tell(reset(counter, over and not effect.sure and effect.excess or 0, after, draw))
+  for start in pairs(trial.spent) do trial.spent[start] = nil end
+  for start in pairs(trial.held) do trial.held[start] = nil end
+  trial.reserving, trial.reserved, counter.ledger = 0, nil, ledger
+  return trial
 end
-
--- Return what the names of all that is beside a counter begin with; in its slot.
-local function beside(stem, algorithm)
-  if algorithm ~= 'r' then return stem end
-  local open = find(stem, '{', 1, true)
-  local close = open and find(stem, '}', open + 1, true)
-  if close and close > open + 1 then return stem end
-  return '{' .. stem .. '}'
-end
-
-local counters = {}
 
 -- Return a counter with all that its draws look at read, or nil and the error.
 local function counter_for(draw)
-  local counter, problem = counters[draw.stem], nil
-  if not counter then
-    counter = {
-      stem = draw.stem, beside = beside(draw.stem, draw.terms.algorithm), terms = draw.terms, spent = {}, held = {}, live = {}, live_held = {}, ended = {}, endings = 0,
-      reserved = {}, reserving = 0, charged = {}, forgotten = {},
-    }
-    problem = read_holds(counter, draw.start_text)
+  local counter, t, id, problem = counter_at(draw.stem), draw.terms, draw.id, nil
+  if t.hold > 0 then
+    if not counter.holds then problem = read_holds(counter, t, draw.start_text) end
     if problem then return nil, problem end
-    if draw.terms.remember > 0 then
-      local size = try('ZCARD', counter.beside .. ':r')
+    if not counter.has_dues and (id ~= '' or now + draw.life < max(counter.order, now + t.hold)) then
+      local size = try('ZCARD', counter.beside .. ':d2')
       if type(size) == 'table' then return nil, size.err end
+      counter.has_dues = true
     end
-    counters[draw.stem] = counter
   end
-  if not counter.spent[draw.start_text] then
-    local spent
-    spent, problem = read(counter, draw.start_text)
-    if not spent then return nil, problem end
-    counter.spent[draw.start_text], counter.live[draw.start_text] = spent, spent
-    counter.live_held[draw.start_text] = held_in(counter, draw.start_text)
+  if t.remember > 0 and not counter.ids then
+    local ids = beside(draw.stem, t.algorithm) .. ':r'
+    local size = try('ZCARD', ids)
+    if type(size) == 'table' then return nil, size.err end
+    counter.ids = ids
   end
+  local spent
+  spent, problem = read(counter, t, draw.start_text)
+  if not spent then return nil, problem end
+  local trial = counter.ledger == ledger and counter.trial or begin_trial(counter)
+  if id ~= '' and not trial.reserved then trial.reserved, trial.charged, trial.forgotten = {}, {}, {} end
   return counter
 end
 
-local next_key, next_arg = 1, 4
-local lone, lone_draw = {}, {}
+-- Of the ledger at hand; the tables of its draws are used again.
+local draws, effects, mine = {}, {}, {}
 
--- Most ledgers are one charge on one counter without holds and ids: by the same rules, without the tables.
-local function admit_one(t, stem, role, op, at, is_kept)
-  lone.stem, lone.terms = stem, t
-  lone_draw.start, lone_draw.finish = ARGV[at + 4] + 0, ARGV[at + 5] + 0
-  local before, problem = read(lone, ARGV[at + 4])
-  if not before then return problem end
-  local hits, after = ARGV[at + 2] + 0, before
-  local excess = before + hits - t.capacity
-  local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
-  if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
-    add(lone, ARGV[at + 4], hits, before, lone_draw)
-    after = math.min(before + hits, MAX)
+local function read_draw(i)
+  local at, draw = next_arg + 6 * (i - 1), draws[i]
+  if not draw then
+    draw = {}
+    draws[i], effects[i] = draw, {}
   end
-  if op == FORCE then over, excess = hits > 0 and after > t.capacity, 0 end
-  reply[filled + 1], reply[filled + 2], reply[filled + 3] = ceil(before), ceil(after), 0
-  reply[filled + 4], reply[filled + 5] = over and 1 or 0, reset(lone, over and excess or 0, after, lone_draw)
-  filled = filled + 5
+  local head, t = ARGV[at + 1] + 0, terms(ARGV[at])
+  local life = floor(head / 64)
+  draw.stem, draw.terms, draw.op, draw.role = KEYS[next_key + i - 1], t, floor(head / 4) % 16, head % 4
+  draw.life = life > 0 and min(life, t.hold) or t.hold
+  draw.hits, draw.hits_text, draw.id = ARGV[at + 2] + 0, ARGV[at + 2], ARGV[at + 3]
+  draw.start_text, draw.start, draw.finish = ARGV[at + 4], ARGV[at + 4] + 0, ARGV[at + 5] + 0
+  return draw
 end
+
+local function admit_all(width, is_kept)
+  ledger = ledger + 1
+  for i = 1, width do
+    local counter, problem = counter_for(read_draw(i))
+    if not counter then return problem end
+    mine[i] = counter
+  end
+  for i = 1, width do resolve(mine[i], draws[i], effects[i]) end
+  local is_refused = is_kept and refuses(draws, effects, width)
+  for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
+end
+
+return admit_all, write_holds
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+
+local admit_all, write_holds
 
 local function admit(width, is_kept)
   if width == 1 then
@@ -518,26 +739,8 @@ local function admit(width, is_kept)
       return admit_one(t, KEYS[next_key], head % 4, op, next_arg, is_kept)
     end
   end
-  local draws, effects, mine = {}, {}, {}
-  counters = {}
-  for i = 1, width do
-    local at = next_arg + 6 * (i - 1)
-    local head = ARGV[at + 1] + 0
-    local t = terms(ARGV[at])
-    local life = floor(head / 64)
-    local draw = {
-      stem = KEYS[next_key + i - 1], terms = t, op = floor(head / 4) % 16, role = head % 4,
-      life = life > 0 and math.min(life, t.hold) or t.hold,
-      hits = ARGV[at + 2] + 0, hits_text = ARGV[at + 2], id = ARGV[at + 3],
-      start_text = ARGV[at + 4], start = ARGV[at + 4] + 0, finish = ARGV[at + 5] + 0,
-    }
-    local counter, problem = counter_for(draw)
-    if not counter then return problem end
-    draws[i], mine[i] = draw, counter
-  end
-  for i = 1, width do effects[i] = resolve(mine[i], draws[i]) end
-  local is_refused = is_kept and refuses(draws, effects)
-  for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
+  if not admit_all then admit_all, write_holds = all_else() end
+  return admit_all(width, is_kept)
 end
 
 while ARGV[next_arg] do
@@ -548,9 +751,16 @@ while ARGV[next_arg] do
   local problem = admit(width, is_kept)
   if problem then
     if find(problem, '^READONLY') then return redis.error_reply(problem) end
-    tell(problem)
+    filled = filled + 1
+    reply[filled] = problem
   end
   next_key = next_key + width
   next_arg = next_arg + 6 * width
+end
+for _, counter in ipairs(changed) do
+  if counter.is_touched then write_holds(counter) end
+  if counter.delta then write_strings(counter) end
+  if counter.bucket then write_level(counter) end
+  write_ring(counter)
 end
 return reply

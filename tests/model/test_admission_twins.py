@@ -55,14 +55,13 @@ def draws(draw: st.DrawFn) -> Draw:
     return Draw(name, op, draw(st.integers(0, 70)), terms, draw(st.sampled_from(Role)), identity, life_ms=life_ms)
 
 
-calls = st.lists(
+ledgers = st.tuples(st.lists(draws(), min_size=1, max_size=3), st.booleans())
+batches = st.lists(
     st.tuples(
-        st.sampled_from([0, 0, 1, 700, 4_000, 21_000, 62_000, 250_000]),
-        st.lists(draws(), min_size=1, max_size=3),
-        st.booleans(),
+        st.sampled_from([0, 0, 1, 700, 4_000, 21_000, 62_000, 250_000]), st.lists(ledgers, min_size=1, max_size=4)
     ),
     min_size=1,
-    max_size=25,
+    max_size=20,
 )
 
 
@@ -74,24 +73,29 @@ def placed(draw: Draw, now_ms: int, prefix: str) -> Draw:
 
 
 async def answers(
-    store: MemoryStore | RedisStore, script: Sequence[tuple[int, list[Draw], bool]], prefix: str
+    store: MemoryStore | RedisStore, script: Sequence[tuple[int, list[tuple[list[Draw], bool]]]], prefix: str
 ) -> list[object]:
     await store.start()
     try:
         found: list[object] = []
         now_ms = NOW * 1000
-        for pause_ms, wanted, is_kept in script:
+        for pause_ms, batch in script:
             now_ms += pause_ms
-            admission = Admission([placed(draw, now_ms, prefix) for draw in wanted], math.inf, is_kept)
-            found.append((await store.admit((), [admission], now_ms / 1000))[1][0])
+            admissions = [
+                Admission([placed(draw, now_ms, prefix) for draw in wanted], math.inf, is_kept)
+                for wanted, is_kept in batch
+            ]
+            found += (await store.admit((), admissions, now_ms / 1000))[1]
         return found
     finally:
         await store.stop()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(script=calls)
-def test_the_script_and_its_twin_answer_alike(server: RedisServer, script: list[tuple[int, list[Draw], bool]]) -> None:
+@given(script=batches)
+def test_the_script_and_its_twin_answer_alike(
+    server: RedisServer, script: list[tuple[int, list[tuple[list[Draw], bool]]]]
+) -> None:
     redis = RedisSettings(url=SecretStr(str(server.path)))
     prefix = uuid.uuid4().hex
 
