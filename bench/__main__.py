@@ -117,6 +117,7 @@ class Bench:
         env = {**services.stores(self._socket)["redis"], "TRANSPORT": self._transports[-1]}
         services.environment(self._folder)
         modes.write_rules(self._folder)
+        modes.put_limits(self._socket)
         with services.ratelimit(self._folder, env) as service:
             figures = self.figures["modes"] = modes.measure(
                 service, self._socket, self._size.rounds, self._size.calls // 2

@@ -1,28 +1,41 @@
 """What our own modes cost: each as a ratio to the plain fixed window, by alternating rounds on one service.
 
+`ceiling` is a plain rule with 10,000 dynamic limits, one of them on the descriptor that is asked for.
 `lease` also tells how often Redis was asked for a decision, before and after: calls arrive in batches, and a batch
 asks once, so what a lease saves shows best where calls come one by one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import statistics
 import subprocess
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.table import Table
 
 from bench import h2load
 from bench.h2load import Run
 from bench.services import Service
 from protos.interop.rls.v1 import rls_pb2
+from ratelimit.dynamic_limit import Place
+from ratelimit.limits import Limit, Unit
+from ratelimit.stores.redis_limits import RedisLimits
+from serving.clock import SystemClock
+from serving.metrics import Registry
+from serving.redis_client import RedisClient
+from serving.settings import RedisSettings
 
 # Large enough that nothing is refused, and that a refused call is not what is measured.
 _LIMIT = 9_000_000_000_000
+_DYNAMIC_LIMITS = 10_000
 RULES = f"""\
 domain: modes
 descriptors:
   - {{key: plain, rate_limit: {{unit: hour, requests_per_unit: 4000000000}}}}
+  - {{key: ceiling, rate_limit: {{unit: hour, requests_per_unit: 1, ceiling: {_LIMIT}}}}}
   - {{key: keep, rate_limit: {{unit: hour, amount: {_LIMIT}, on_deny: keep}}}}
   - {{key: window, rate_limit: {{window: 5h, amount: {_LIMIT}}}}}
   - {{key: sliding, rate_limit: {{unit: hour, amount: {_LIMIT}, algorithm: sliding_window}}}}
@@ -31,7 +44,7 @@ descriptors:
   - {{key: lease, rate_limit: {{unit: hour, amount: {_LIMIT}, lease: {{ttl: 1s, max_fraction: 0.001}}}}}}
 """
 
-ONE = ("plain", "keep", "window", "sliding", "bucket", "lease")
+ONE = ("plain", "ceiling", "keep", "window", "sliding", "bucket", "lease")
 """One descriptor that spends one."""
 PAIR = ("plain pair", "reserve")
 """Two descriptors on one counter: for `reserve` a check that holds, and the charge that settles it."""
@@ -88,6 +101,20 @@ def _commands(socket: str) -> int:
 def write_rules(folder: Path) -> None:
     """Put the rules beside those of the other parts."""
     (folder / "rules" / "config" / "modes.yaml").write_text(RULES)
+
+
+def put_limits(socket: str) -> None:
+    """Have dynamic limits in force, `value`'s last."""
+
+    async def put() -> None:
+        redis = RedisSettings(url=SecretStr(socket), socket_type="unix")
+        limits = RedisLimits(lambda: RedisClient(redis, Registry(), SystemClock()), limits_max=_DYNAMIC_LIMITS)
+        for value in [*(f"value{number}" for number in range(1, _DYNAMIC_LIMITS)), "value"]:
+            name = Place.of("modes", (("ceiling", value),), Limit(1, Unit.HOUR)).name
+            await limits.put(name, _LIMIT, ttl_ms=0, expected_version=None, deadline=math.inf)
+        await limits.stop()
+
+    asyncio.run(put())
 
 
 def table(figures: Figures) -> Table:
