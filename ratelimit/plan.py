@@ -224,7 +224,7 @@ class Planner:
         modes = match.rule.modes
         for limit in match.rule.limits:
             near = near_mark(limit.amount, self._near_ratio)
-            if limit.is_own or modes.has_companions or domain.hash_tag:
+            if limit.is_own or match.rule.others or modes.has_companions or domain.hash_tag:
                 stem, known = own_stem(self._key_prefix, domain, match.counted, limit), terms(limit, modes)
             else:
                 stem, known = plain_stem, reference_terms(limit, modes)

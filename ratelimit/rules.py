@@ -54,7 +54,9 @@ class Rule:
     """Some limit may be changed while it is in force."""
 
     def __post_init__(self) -> None:
-        is_plain = self.modes.is_counted_plainly and not any(limit.is_own for limit in self.limits)
+        # The reference has no rule of several limits; windows that begin together would share its counter.
+        is_one = not self.others and (self.limit is None or not self.limit.is_own)
+        is_plain = self.modes.is_counted_plainly and is_one
         object.__setattr__(self, "is_counted_plainly", is_plain)
         object.__setattr__(self, "has_ceiling", any(limit.ceiling for limit in self.limits))
 

@@ -5,7 +5,7 @@ from ratelimit.limits import Limit, Unit
 from ratelimit.plan import NO_RULE, Plan, Planner
 from ratelimit.rules import RuleSet
 from ratelimit.store import COUNT_MAX
-from tests.fakes.rules import limit, rule_set, unlimited
+from tests.fakes.rules import limit, read_rules, rule_set, unlimited
 
 
 def plan(rules: RuleSet, *descriptors: Descriptor, domain: str = "d", **planner: object) -> Plan:
@@ -69,3 +69,17 @@ def test_a_plan_serves_requests_that_differ_in_their_hits() -> None:
 
     assert [step.hits for step in served.steps] == [COUNT_MAX, None, None]
     assert [step.hits for step in known.steps] == [5, None, None]
+
+
+def test_several_limits_are_counted_each_on_a_counter_of_its_own_whatever_their_windows() -> None:
+    rules = read_rules(
+        "domain: d\ndescriptors:\n  - key: a\n    rate_limit:\n"
+        "      limits: [{unit: minute, amount: 1}, {window: 1h, amount: 2}, {window: 5h, amount: 3}]\n"
+    )
+    planned = plan(rules, Descriptor((("a", "1"),)))
+
+    assert [(each.limit.amount, each.stem) for each in planned.steps[0].countings] == [
+        (1, "w1:{d|a=1}#fminute"),
+        (2, "w1:{d|a=1}#fhour"),
+        (3, "w1:{d|a=1}#f18000s"),
+    ]
