@@ -17,6 +17,7 @@ Who speaks an API of ours says it (`Wish`), and is never charged for what was re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -149,7 +150,9 @@ def _told(counting: Counting, looked: int, standing: Standing, spans: Spans) -> 
     if looked and standing.after + standing.held + looked > terms.capacity:
         standing = standing._replace(is_over=True)
     if terms.algorithm is Algorithm.REFERENCE:
-        return standing._replace(reset_ms=spans.of(counting.limit).reset_seconds * 1000)
+        # To the millisecond: who spends what he was granted elsewhere must know when its window ends.
+        end = spans.of(counting.limit).window.end
+        return standing._replace(reset_ms=max(0, math.floor((end - spans.now) * 1000)))
     return standing
 
 

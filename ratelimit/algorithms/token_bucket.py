@@ -21,6 +21,10 @@ class TokenBucket:
         self._level = 0.0
         self._at_ms = 0
 
+    def fill_at(self, limit: int) -> None:
+        """Have it fill at another rate, also since it was written last: in Redis each call brings its terms, too."""
+        self._limit = limit
+
     def spent(self, _start: int, now_ms: int) -> float:
         """Return the level; with a fraction, which callers round up."""
         # Looking leaves it as it was: levels are worked out from the last write, as in Redis, to the same bit.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from ratelimit.client.admin import AdminClient
 from ratelimit.client.connection import LimiterClient
 from ratelimit.client.hold import Hold
+from ratelimit.client.lease import Lease
 from ratelimit.client.values import Answer, LimiterAway, LimiterError, LimiterRefused, LimitState, OverLimit
 
 __all__ = [
     "AdminClient",
     "Answer",
     "Hold",
+    "Lease",
     "LimitState",
     "LimiterAway",
     "LimiterClient",

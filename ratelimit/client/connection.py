@@ -20,7 +20,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from protos.ratelimit.v1 import limiter_pb2 as wire
+from ratelimit.client.block import Block
 from ratelimit.client.hold import Hold, held
+from ratelimit.client.lease import Lease
 from ratelimit.client.values import (
     Answer,
     LimiterAway,
@@ -30,6 +32,7 @@ from ratelimit.client.values import (
     write_amount,
     write_descriptors,
 )
+from serving.clock import SystemClock
 
 SERVICE = "weir.ratelimit.v1.LimiterService"
 
@@ -38,6 +41,10 @@ TIMEOUT_SECONDS = 0.25
 # Nobody waits for a settlement but the end of its block.
 SETTLE_TIMEOUT_SECONDS = 5.0
 ATTEMPTS = 3
+# A block is spent before a window of a minute is over, and no more than a tenth of a limit lies with one client.
+LEASE_SECONDS = 1.0
+LEASE_TOKENS_MAX = 1_000_000
+LEASE_FRACTION_MAX = 0.1
 _PAUSE_SECONDS = 0.02
 
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -197,6 +204,41 @@ class LimiterClient:
         finally:
             if hold.reservation_id:
                 await self._end(hold.end(request.amount if request.HasField("amount") else None, is_failed=is_failed))
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        *,
+        ttl_seconds: float = LEASE_SECONDS,
+        tokens_max: int = LEASE_TOKENS_MAX,
+        max_fraction: float = LEASE_FRACTION_MAX,
+        descriptors: Sequence[Mapping[str, str]] | None = None,
+        **entries: str,
+    ) -> AsyncIterator[Lease]:
+        """Spend by blocks while the `async with` runs: for callers that spend often, and a little each time.
+
+        A block is charged when it is taken, is used for `ttl_seconds`, and has at most `tokens_max` tokens or this fraction of
+        the smallest limit, unless more is spent at once. What is left goes back; for that the role `refund` is needed, without
+        it what is left stays spent.
+
+        Raises:
+            LimiterError: see `values`.
+        """
+        common = self._common(None, None, descriptors, entries)
+
+        async def charge(tokens: int) -> Answer:
+            request = wire.ChargeRequest(**{**common, "amount": wire.Amount(hits=tokens)}, request_id=uuid.uuid4().hex)
+            return await self._answer("Charge", request)
+
+        async def refund(tokens: int, seconds: float) -> bool:
+            request = wire.RefundRequest(**{**common, "amount": wire.Amount(hits=tokens)}, request_id=uuid.uuid4().hex)
+            return await self._ask("Refund", request, min(seconds, self._settle_timeout_seconds)) is not None
+
+        lease = Lease(Block(ttl_seconds, tokens_max, max_fraction), charge, refund, SystemClock())
+        try:
+            yield lease
+        finally:
+            await asyncio.shield(asyncio.ensure_future(lease.close()))
 
     async def _end(self, request: wire.SettleRequest | wire.ReleaseRequest) -> None:
         name = "Settle" if isinstance(request, wire.SettleRequest) else "Release"

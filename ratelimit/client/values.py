@@ -31,6 +31,7 @@ class LimitState:
     reset_seconds: float
     is_over: bool
     """It is this one that refuses."""
+    algorithm: str = "fixed_window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def read_answer(verdict: wire.Verdict) -> Answer:
             counter.remaining,
             seconds(counter.reset),
             counter.over_limit,
+            counter.algorithm,
         )
         for status in verdict.statuses
         for counter in status.counters

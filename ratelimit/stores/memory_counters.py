@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 
 from ratelimit.admission import Counter, make_meter
+from ratelimit.algorithms.token_bucket import TokenBucket
 from ratelimit.draw import MEMORY_LIVES, Algorithm, Draw
 
 # Timers looked at in one call, more than the one it may set.
@@ -45,6 +46,8 @@ class MemoryCounters:
         kept = self._kept.get(draw.stem)
         if kept is not None:
             kept.ends_ms = max(kept.ends_ms, ends_ms)
+            if isinstance(kept.counter.meter, TokenBucket):
+                kept.counter.meter.fill_at(draw.terms.limit)
             return kept.counter
         self._sweep(now_ms)
         while len(self._kept) >= self._counters_max:

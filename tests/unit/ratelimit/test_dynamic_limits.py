@@ -165,6 +165,16 @@ async def test_a_burst_keeps_its_share_of_the_amount() -> None:
     assert [(each.terms.limit, each.terms.capacity) for each in plan.steps[0].countings] == [(31, 16)]
 
 
+async def test_a_bucket_fills_at_the_rate_in_force() -> None:
+    bench = Bench()
+    plan = bench.plan("bucket")
+    await bench.ask(plan, 5)
+    await bench.put("bucket", 100)
+    bench.clock.advance(72.0)
+
+    assert await bench.remaining(plan, 1) == 50 - 5 + 2 - 1
+
+
 async def test_the_share_that_one_hold_may_take_is_of_the_limit_in_force() -> None:
     bench = Bench()
     await bench.put("held", 40)
