@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ratelimit.client.admin import AdminClient
 from ratelimit.client.connection import LimiterClient
+from ratelimit.client.exchange import Exchange
 from ratelimit.client.hold import Hold
 from ratelimit.client.lease import Lease
 from ratelimit.client.values import Answer, LimiterAway, LimiterError, LimiterRefused, LimitState, OverLimit
@@ -11,6 +12,7 @@ from ratelimit.client.values import Answer, LimiterAway, LimiterError, LimiterRe
 __all__ = [
     "AdminClient",
     "Answer",
+    "Exchange",
     "Hold",
     "Lease",
     "LimitState",

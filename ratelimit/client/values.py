@@ -11,9 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from protos.ratelimit.v1 import limiter_pb2 as wire
+
+AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+# Its own trouble, and not the caller's fault; but it is no use to repeat it at once.
+BROKEN = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)

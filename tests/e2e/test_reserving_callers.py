@@ -101,3 +101,18 @@ async def test_the_example_spends_a_budget_and_no_more(start_service: StartServi
     assert "over the limit of llm.user; ask again in " in refused
     assert " 0 held, " in left
     assert int(left.split()[1]) <= 300
+
+
+async def test_the_example_of_blocks_spends_what_a_user_has_and_charges_many(start_service: StartService) -> None:
+    rules = (ROOT / "examples" / "rules" / "token-budgets.yaml").read_text(encoding="utf-8")
+    # Of a day, so that none ends meanwhile.
+    service = await start_service(rules.replace("minute", "day"), {"API_TOKEN": TOKEN})
+    example = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "examples" / "spend.py"), service.target, TOKEN, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await example.communicate()
+    sent, stands, many = output.decode().splitlines()
+    pieces = int(sent.split()[0])
+
+    assert stands == f"llm.user: {5 * pieces} spent of 300"
+    assert many == "200 of 200 users could pay"

@@ -12,7 +12,6 @@ from ratelimit.accounting import StatsTable
 from ratelimit.api.denials import DenialLog
 from ratelimit.api.desk import Desk
 from ratelimit.api.own import OwnApis
-from ratelimit.config.grammar import read
 from ratelimit.known_limits import KnownLimits
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
@@ -29,8 +28,8 @@ from ratelimit.stores.memory_limits import MemoryLimits
 from serving.calls import Call, Caller, Failure, Reply
 from serving.clock import Clock
 from serving.metrics import Registry
-from serving.yaml_nodes import Bounds
 from tests.fakes.clock import FakeClock
+from tests.fakes.rules import read_specs
 
 EVERYONE = CallerRule(anyone=True, roles=frozenset(Role))
 SOMEBODY = Caller("p")
@@ -92,9 +91,7 @@ class Apis:
 
     async def load(self, text: str) -> None:
         """Have these rules in force."""
-        spec, problems = read("rules.yaml", text.encode(), Bounds(10_000, 50))
-        assert spec is not None, problems
-        assert await self.rules.apply([spec]) is None
+        assert await self.rules.apply(read_specs(text)) is None
 
     async def replies(self, name: str, *requests: Message, caller: Caller = SOMEBODY) -> Sequence[Reply]:
         """Return what the wire would give."""

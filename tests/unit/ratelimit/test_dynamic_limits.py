@@ -7,7 +7,6 @@ import math
 import pytest
 
 from ratelimit.accounting import StatsTable
-from ratelimit.config.grammar import read
 from ratelimit.descriptor import Descriptor, Request
 from ratelimit.draw import Op
 from ratelimit.drawing import Wish
@@ -23,10 +22,9 @@ from ratelimit.settings import ModeSettings
 from ratelimit.store import Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.memory_limits import MemoryLimits
-from ratelimit.tree import build
 from ratelimit.verdict import Verdict
-from serving.yaml_nodes import Bounds
 from tests.fakes.clock import FakeClock
+from tests.fakes.rules import read_rules
 
 RULES = """domain: d
 descriptors:
@@ -46,9 +44,7 @@ class Bench:
 
     def __init__(self, rules: str = RULES, *, cache: bool = False, policy: Policy = Policy.BURN) -> None:
         self.clock = FakeClock()
-        spec, problems = read("rules.yaml", rules.encode(), Bounds(10_000, 50))
-        assert spec is not None, problems
-        self.rules = build([spec])
+        self.rules = read_rules(rules)
         self.known = KnownLimits()
         self.planner = Planner(limits=self.known)
         self.limits = MemoryLimits(self.clock, limits_max=100)

@@ -162,6 +162,10 @@ BAD = {
             "1: config error, yaml file contains list of type other than map: <nil>",
         ],
     ),
+    "names of rules to replace, which are in maps": (
+        "descriptors: [{key: a, rate_limit: {replaces: [other]}}]",
+        ["1: config error, yaml file contains list of type other than map: other"],
+    ),
     "a float": (
         "domain: 1.5",
         ["1: error checking config: `1.5` is neither text, nor an integer, nor a boolean"],
