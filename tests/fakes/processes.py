@@ -26,7 +26,9 @@ def free_port() -> int:
 class RatelimitProcess(Child):
     """`python -m ratelimit` with rules of its own; `environment` adds to what a test always wants."""
 
-    def __init__(self, folder: Path, rules: str, environment: Mapping[str, str], port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, rules: str, environment: Mapping[str, str], port: int = 0, *, is_piped: bool = False
+    ) -> None:
         self.port = port or free_port()
         self.target = f"127.0.0.1:{self.port}"
         (folder / "config").mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,7 @@ class RatelimitProcess(Child):
         }
         command = [sys.executable, "-m", "ratelimit"]
         self.log = folder / "ratelimit.log"
-        super().__init__("ratelimit", command, self.log, environment=wanted)
+        super().__init__("ratelimit", command, self.log, environment=wanted, is_piped=is_piped)
         self._credentials: grpc.ChannelCredentials | None = None
 
     def trust(self, certificate: Path, key: Path, ca: Path) -> None:
