@@ -2,7 +2,7 @@
 
     REDIS_TYPE    REDIS_URL
     SINGLE        path | host:port | redis://user:password@host:port/db | rediss://… | unix://path
-    SENTINEL      master,host:port,…      asked at every connection, so a failover is followed
+    SENTINEL      master,host:port,…      asked at every connection, and listened to, so a failover is followed
     CLUSTER       host:port,…             any of them tells where the others are
 
 Credentials and certificates are read again at every connection: rotated ones are picked up.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Door:
         self.kind = settings.type.upper()
         url = settings.url.get_secret_value()
         parts = [part.strip() for part in url.split(",") if part.strip()]
-        self._master = parts.pop(0) if self.kind == "SENTINEL" and parts else ""
+        self.master = parts.pop(0) if self.kind == "SENTINEL" and parts else ""
         if self.kind not in {"SINGLE", "SENTINEL", "CLUSTER"} or not parts:
             raise SettingsError("REDIS_TYPE must be SINGLE, SENTINEL or CLUSTER, and REDIS_URL what belongs to it")
         if self.kind == "SINGLE":
@@ -100,7 +100,19 @@ class Door:
             address = address.at(*await self._discover())
         return await self.open_at(address, make_link)
 
-    async def open_at(self, address: Address, make_link: MakeLink) -> Link:
+    async def open_sentinel(self, make_link: MakeLink) -> Link:
+        """Connect to the first sentinel that lets us in.
+
+        Raises:
+            NotSent: none does.
+        """
+        credentials = Credentials(text=self._settings.sentinel_auth.get_secret_value())
+        for address in self.addresses:
+            with suppress(OSError, NotSent):
+                return await self.open_at(address, make_link, credentials)
+        raise NotSent("no sentinel answers")
+
+    async def open_at(self, address: Address, make_link: MakeLink, credentials: Credentials | None = None) -> Link:
         """Connect to this server and log in.
 
         Raises:
@@ -115,18 +127,19 @@ class Door:
             transport, link = await loop.create_connection(make_link, address.host, address.port, ssl=tls)
             _keep_alive(transport.get_extra_info("socket"))
         try:
-            await self._greet(link, address)
+            await self._greet(link, address, credentials or self._credentials(address))
         except BaseException:
             link.abort()
             raise
         return link
 
-    async def _greet(self, link: Link, address: Address) -> None:
+    def _credentials(self, address: Address) -> Credentials:
         settings = self._settings
-        credentials = Credentials(
-            settings.auth_file, settings.auth.get_secret_value(), address.username, address.password
-        ).get_credentials()
-        commands: list[tuple[str | int, ...]] = [("AUTH", *credentials)] if credentials[-1] else []
+        return Credentials(settings.auth_file, settings.auth.get_secret_value(), address.username, address.password)
+
+    async def _greet(self, link: Link, address: Address, credentials: Credentials) -> None:
+        auth = credentials.get_credentials()
+        commands: list[tuple[str | int, ...]] = [("AUTH", *auth)] if auth[-1] else []
         if address.db:
             commands.append(("SELECT", address.db))
         # What answers may be a balancer with nobody behind it: only now is it sure that nothing sent would be lost.
@@ -153,7 +166,7 @@ class Door:
         sentinels = [(address.host, address.port) for address in self.addresses]
         async with aclosing(Sentinel(sentinels, sentinel_kwargs=options)) as sentinel:  # type: ignore[no-untyped-call]
             try:
-                host, port = await sentinel.discover_master(self._master)
+                host, port = await sentinel.discover_master(self.master)
             except RedisError:  # its text names the sentinels
                 raise NotSent("the sentinels name no master") from None
         return str(host), int(port)

@@ -22,7 +22,7 @@ from serving.metrics import Registry
 from serving.redis import Address, Door, slot_of
 from serving.redis_cluster import Cluster
 from serving.redis_link import Link, NotSent, Reply, ReplyError, Shed
-from serving.redis_node import AWAY, Bounds, Command, Node, RedisMetrics, code
+from serving.redis_node import AWAY, Bounds, Command, Dial, Node, RedisMetrics, code
 from serving.redis_subscription import Subscription
 from serving.settings import RedisSettings
 from serving.spans import STEPS, Step
@@ -31,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 # The reference's name for the span.
 STEP = "Redis Pipeline Execution"
+
+# What sentinels say when a master is another: its name, the old address, the new one. Unheard, an old master that lives
+# on is left only when it says READONLY, which took 11 s in tests/contract/test_redis_access.py.
+_SWITCHED = "+switch-master"
 
 # Short enough for several tries within Envoy's 20 ms, doubled until a restart of Redis is bridged.
 _PAUSE_SECONDS = 0.004
@@ -93,6 +97,8 @@ class RedisClient:
             _log.warning("Redis is not reached yet; the next attempt is in %.1f s", pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.startup_max_interval)
+        if self._door.master:
+            self._listen(self._door.open_sentinel, _SWITCHED, self._leave_old_master)
 
     async def stop(self) -> None:
         """Close every connection; what is under way gets `NoAnswer`."""
@@ -137,9 +143,7 @@ class RedisClient:
 
     def subscribe(self, channel: str, hear: Callable[[bytes], None]) -> None:
         """Have `hear` called with every message of a channel, from now on and through outages."""
-        subscription = Subscription(self._open_any, channel, hear, self._bounds)
-        self._subscriptions.append(subscription)
-        subscription.start()
+        self._listen(self._open_any, channel, hear)
 
     async def warn_of_evictions(self) -> None:
         """Tell the operator when this Redis may throw counters away."""
@@ -154,6 +158,17 @@ class RedisClient:
                         "set noeviction",
                         policy,
                     )
+
+    def _listen(self, dial: Dial, channel: str, hear: Callable[[bytes], None]) -> None:
+        subscription = Subscription(dial, channel, hear, self._bounds)
+        self._subscriptions.append(subscription)
+        subscription.start()
+
+    def _leave_old_master(self, switch: bytes) -> None:
+        """Ask the new master: the old one takes writes, which nobody will see again, until it is told to follow."""
+        name, *_ = switch.decode().split(" ")
+        if name == self._door.master and self._node is not None:
+            self._node.retire()
 
     @property
     def _nodes(self) -> list[Node]:

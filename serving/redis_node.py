@@ -165,7 +165,7 @@ class Node:
         self._judge([command])
         return code(command.reply) in _ANSWERS
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Ask elsewhere from now on, and let what is under way be answered here."""
         link = self._link
         if link is not None:
@@ -256,7 +256,7 @@ class Node:
         else:
             self._succeed()
         if "READONLY" in codes:
-            self._retire()
+            self.retire()
 
     def _succeed(self) -> None:
         if self._breaker.is_open:
@@ -275,7 +275,7 @@ class Node:
             _log.warning("%s: calls fail at once until Redis answers", why)
         if kind == "not_ready":
             # It answers, and its no is worth more than not to know.
-            self._retire()
+            self.retire()
         else:
             # What is under way on it would be answered too late, and what comes next must not stand behind it.
             self.drop()
