@@ -85,8 +85,11 @@ def _read_one(answers: Iterator[Reply], ledger: Ledger) -> Outcome:
     for charge in ledger.charges:
         before = next(answers)
         if type(before) is bytes:
-            return StoreRefused(before.decode())
-        counts.append((before, next(answers) if is_stop else _after(before, charge)))
+            return StoreRefused(before.decode(errors="replace"))
+        after = next(answers) if is_stop else _after(before, charge)
+        if not (type(before) is type(after) is int):
+            raise TypeError
+        counts.append((before, after))
     return counts
 
 

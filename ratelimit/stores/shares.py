@@ -25,8 +25,8 @@ class Share:
     """Position of the ledger in the batch."""
     ledger: Ledger
     """The ledger, or a part of it."""
-    positions: Sequence[int] | None = None
-    """Where its charges stand in the whole; None: it is the whole."""
+    positions: Sequence[int] = ()
+    """Where its charges stand in the whole; nothing is said where it is the whole."""
     outcome: Outcome = ()
 
 
@@ -49,15 +49,15 @@ def gather(ledger: Ledger, shares: Sequence[Share]) -> Outcome:
     """Return the outcome of the whole."""
     if len(shares) == 1:
         return shares[0].outcome
-    errors = [share.outcome for share in shares if isinstance(share.outcome, StoreError)]
-    if errors:
-        return worst(errors, is_partial=len(errors) < len(shares))
+    errors: list[StoreError] = []
     counts: list[Count] = [(0, 0)] * len(ledger.charges)
     for share in shares:
-        if share.positions is not None and not isinstance(share.outcome, StoreError):
-            for position, count in zip(share.positions, share.outcome, strict=True):
-                counts[position] = count
-    return counts
+        if isinstance(share.outcome, StoreError):
+            errors.append(share.outcome)
+            continue
+        for position, count in zip(share.positions, share.outcome, strict=True):
+            counts[position] = count
+    return worst(errors, is_partial=len(errors) < len(shares)) if errors else counts
 
 
 def worst(errors: Sequence[StoreError], *, is_partial: bool) -> StoreError:

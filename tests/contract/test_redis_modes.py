@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from ratelimit.errors import StoreUnavailable
-from ratelimit.store import Charge, Ledger, Policy
-from ratelimit.stores.redis import RedisStore
+from ratelimit.draw import Algorithm, Draw, Op, Terms
+from ratelimit.errors import StoreRefused, StoreUnavailable
+from ratelimit.store import Admission, Charge, Ledger, Policy
+from ratelimit.stores.redis import CHANNEL, RedisStore
 from serving.metrics import Registry
 from serving.redis_client import RedisClient
 from serving.settings import PerSecondRedisSettings
@@ -75,6 +77,16 @@ async def test_a_server_that_comes_later_is_found(server: RedisServer) -> None:
 
     assert (was_healthy, store.is_healthy) == (False, True)
     await store.stop()
+
+
+async def test_without_scripts_what_needs_one_is_refused_and_nobody_listens(server: RedisServer) -> None:
+    async with opened(settings(server.path, socket_type="unix", scripts="off")) as store:
+        store.on_refund(lambda _: None)
+        draw = Draw("{k}", Op.CHARGE, 1, Terms(Algorithm.SLIDING_WINDOW, 10, 60_000, 10))
+        _, (answer,) = await store.admit((), [Admission([draw], math.inf)], 0.0)
+
+        assert isinstance(answer, StoreRefused)
+        assert server.ask("PUBSUB", "NUMSUB", CHANNEL) == [CHANNEL.encode(), 0]
 
 
 async def test_a_script_that_was_flushed_is_sent_again(server: RedisServer) -> None:

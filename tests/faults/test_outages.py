@@ -11,7 +11,9 @@ from pydantic import SecretStr
 
 from ratelimit.accounting import StatsTable
 from ratelimit.descriptor import Descriptor, Phase, Request
-from ratelimit.errors import StoreError
+from ratelimit.draw import Op
+from ratelimit.drawing import Wish
+from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Ask, Limiter
 from ratelimit.limits import Windows
 from ratelimit.outage import Outage
@@ -19,7 +21,7 @@ from ratelimit.plan import Planner
 from ratelimit.settings import ModeSettings
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
-from ratelimit.verdict import Verdict
+from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
 from serving.clock import SystemClock
 from serving.metrics import Registry
 from serving.settings import RedisSettings
@@ -40,6 +42,8 @@ descriptors:
     rate_limit: { unit: day, amount: 8, on_store_error: { local: 0.5 } }
   - key: kept
     rate_limit: { window: 2h, amount: 8, algorithm: sliding_window, on_store_error: { local: 0.5 } }
+  - key: free
+    rate_limit: { unlimited: true }
   - key: reserving
     rate_limit: { unit: day, amount: 8, reserve: { default: 2 }, on_store_error: open }
 """)
@@ -57,11 +61,16 @@ class Bench:
     server: RedisServer
 
     async def ask(
-        self, *keys: str, hits: int = 1, phase: Phase = Phase.UNSAID, seconds: float = DEADLINE_SECONDS
+        self,
+        *keys: str,
+        hits: int = 1,
+        phase: Phase = Phase.UNSAID,
+        seconds: float = DEADLINE_SECONDS,
+        wish: Wish | None = None,
     ) -> Verdict | StoreError:
         descriptors = tuple(Descriptor(((key, "x"),), hits, phase=phase) for key in keys)
-        plan = Planner().plan(Request("d", descriptors), RULES)
-        ask = Ask(plan, 1, self.clock.steady() + seconds)
+        plan = Planner().plan(Request("d", descriptors), RULES, is_explicit=wish is not None)
+        ask = Ask(plan, 1, self.clock.steady() + seconds, wish=wish)
         return (await self.limiter.decide([ask], ModeSettings()))[0]
 
     async def passes(self, *keys: str, hits: int = 1, phase: Phase = Phase.UNSAID) -> bool | None:
@@ -137,6 +146,23 @@ async def test_the_strictest_rule_of_a_request_decides(bench: Bench) -> None:
     assert await bench.passes("open", "closed") is False
 
 
+async def test_what_nothing_limits_passes_beside_what_needs_no_counters(bench: Bench) -> None:
+    await bench.refuse()
+
+    verdict = await bench.ask("open", "free", "nothing")
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.statuses[1:] == [UNLIMITED, NO_LIMIT]
+
+
+async def test_who_says_what_he_wants_hears_of_the_outage_whatever_the_rule_says(bench: Bench) -> None:
+    await bench.refuse()
+
+    answers = [await bench.ask("open", wish=wish) for wish in (None, Wish(Op.FORCE))]
+
+    assert [type(answer) for answer in answers] == [Verdict, StoreUnavailable]
+
+
 @pytest.mark.parametrize("key", ["local", "kept"])
 async def test_a_share_of_the_limit_is_counted_here(bench: Bench, key: str) -> None:
     await bench.refuse()
@@ -159,6 +185,24 @@ async def test_what_was_let_through_is_charged_when_redis_is_back(bench: Bench) 
 
     assert not isinstance(verdict, StoreError)
     assert [status.remaining for status in verdict.statuses] == [3, 3]
+
+
+async def test_a_charge_that_redis_refuses_when_it_is_back_is_told_as_lost(bench: Bench) -> None:
+    await bench.refuse()
+    await bench.passes("open", hits=2)
+    bench.server.ask("CONFIG", "SET", "maxmemory", "1")
+    await bench.proxy.turn(Fault.PASS)
+
+    await bench.until("hits_lost", 2)
+
+    assert bench.metric("hits_replayed") == 0
+
+
+async def test_a_look_leaves_nothing_to_charge(bench: Bench) -> None:
+    await bench.refuse()
+
+    assert await bench.passes("open", hits=0)
+    assert (bench.metric("charges_waiting"), bench.metric("hits_lost")) == (0, 0)
 
 
 async def test_charges_that_wait_are_bounded_and_the_oldest_are_told_as_lost(bench: Bench) -> None:

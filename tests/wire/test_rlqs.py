@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from protos.interop.rlqs.v1 import rlqs_pb2 as wire
 from ratelimit.accounting import StatsTable
 from ratelimit.api.rlqs import PATH, RlqsApi
+from ratelimit.errors import StoreUnavailable
 from ratelimit.limiter import Limiter
 from ratelimit.limits import Windows
 from ratelimit.plan import Planner
 from ratelimit.settings import ConfigSettings, QuotaSettings
 from ratelimit.source import Rules
+from ratelimit.store import Admission, AdmissionOutcome, Ledger, Outcome
 from ratelimit.stores.memory import MemoryStore
 from serving.metrics import Registry
 from tests.fakes.clock import FakeClock
@@ -54,19 +57,27 @@ class Envoy:
 
     async def report(self, bucket: dict[str, str], allowed: int = 0, denied: int = 0) -> Action:
         """Report on one bucket, and return what comes back."""
+        await self.send(bucket, allowed, denied)
+        return await self.hear()
+
+    async def send(self, bucket: dict[str, str], allowed: int = 0, denied: int = 0) -> None:
         usages = wire.RateLimitQuotaUsageReports(domain=self._domain)
         self._domain = ""
         usage = usages.bucket_quota_usages.add(num_requests_allowed=allowed, num_requests_denied=denied)
         usage.bucket_id.bucket.update(bucket)
         usage.time_elapsed.FromSeconds(1)
         await self.call.write(usages)
-        return await self.hear()
 
     async def hear(self) -> Action:
         response = await asyncio.wait_for(self.call.read(), PATIENCE_SECONDS)
         assert isinstance(response, wire.RateLimitQuotaResponse), self.call
         [action] = response.bucket_action
         return action
+
+    async def hear_on(self) -> None:
+        """Take whatever comes, to the end of the stream."""
+        while True:
+            await self.hear()
 
     async def close(self) -> None:
         self.call.cancel()
@@ -81,15 +92,44 @@ def tokens(action: Action) -> int:
     return 0 if strategy.blanket_rule == wire.RateLimitStrategy.DENY_ALL else -1
 
 
+class MaybeAwayStore(MemoryStore):
+    """A memory store that may be away."""
+
+    is_away = False
+
+    async def admit(
+        self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+    ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+        if self.is_away:
+            return [], [StoreUnavailable("away")] * len(admissions)
+        return await super().admit(ledgers, admissions, now)
+
+
 @dataclass
 class Bench:
     target: str
     clock: FakeClock
+    store: MaybeAwayStore
+    registry: Registry
+    api: RlqsApi
     envoys: list[Envoy]
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether some stream takes no more before it is read."""
+        return any(stream.outgoing.full() for stream in self.api._streams)
 
     def envoy(self) -> Envoy:
         self.envoys.append(Envoy(self.target))
         return self.envoys[-1]
+
+    def value(self, name: str) -> float:
+        return next(sample.value for sample in self.registry.samples() if sample.name == f"weir.rlqs.{name}")
+
+    async def until(self, name: str, value: float) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.value(name) < value:  # noqa: ASYNC110 - a condition elsewhere
+                await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -98,14 +138,15 @@ async def bench() -> AsyncIterator[Bench]:
     rules = Rules(ConfigSettings(), registry)
     await rules.apply(read_specs(RULES))
     stats = StatsTable(series_max=100, domains_max=10, ttl_seconds=60)
-    limiter = Limiter(MemoryStore(1_000), clock, stats, windows=Windows())
+    store = MaybeAwayStore(1_000)
+    limiter = Limiter(store, clock, stats, windows=Windows())
     settings = QuotaSettings(assignment_ttl=TTL_SECONDS, abandon_after=600, streams_max=3, buckets_max=2)
     api = RlqsApi(limiter=limiter, planner=Planner(), rules=rules, settings=settings, clock=clock, registry=registry)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((api.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    made = Bench(f"127.0.0.1:{port}", clock, [])
+    made = Bench(f"127.0.0.1:{port}", clock, store, registry, api, [])
     yield made
     for envoy in made.envoys:
         await envoy.close()
@@ -220,3 +261,62 @@ async def test_streams_are_bounded(bench: Bench) -> None:
         await refused.report({"user": "a"})
 
     assert await refused.call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_what_was_told_last_holds_while_counters_are_away(bench: Bench) -> None:
+    envoy = bench.envoy()
+    await envoy.report({"user": "a"}, allowed=30)
+    bench.store.is_away = True
+    await envoy.send({"user": "a"}, allowed=20)
+    await bench.until("reports", 2)
+    bench.store.is_away = False
+
+    # Nothing was said of the report between: what it reported is lost, as its gateway's fallback allows for.
+    assert tokens(await envoy.report({"user": "a"}, allowed=10)) == 60
+
+
+async def test_a_share_that_did_not_move_is_not_pushed(bench: Bench) -> None:
+    first, second = bench.envoy(), bench.envoy()
+    await first.report({"user": "a"}, denied=1)
+    await second.report({"user": "a"}, denied=1)
+    await first.hear()
+
+    await second.report({"user": "a"}, denied=1)
+
+    assert bench.value("pushes") == 1
+
+
+# Some of these are more than what HTTP/2 takes for a stream that is not read.
+LARGE = {"user": "x" * 60_000}
+
+
+async def test_who_does_not_read_his_assignments_is_sent_away(bench: Bench) -> None:
+    envoy, sent = bench.envoy(), 0
+    while not bench.is_waited_for:
+        await envoy.send(LARGE)
+        sent += 1
+        await bench.until("reports", sent)
+    await envoy.send(LARGE)
+    await bench.until("reports", sent + 1)
+
+    with pytest.raises(grpc.aio.AioRpcError):
+        await envoy.hear_on()
+
+    assert (await envoy.call.code(), await envoy.call.details()) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "assignments are not read",
+    )
+
+
+async def test_pushes_that_are_not_read_are_left_out_and_end_no_stream(bench: Bench) -> None:
+    silent, loud = bench.envoy(), bench.envoy()
+    await silent.report(LARGE, denied=1)
+    demands = itertools.cycle([0, 1])
+    while not bench.is_waited_for:
+        await loud.report(LARGE, denied=next(demands))
+    pushed = bench.value("pushes")
+    for _ in range(4):
+        await loud.report(LARGE, denied=next(demands))
+
+    assert bench.value("pushes") == pushed
+    assert tokens(await silent.hear()) >= 0

@@ -16,6 +16,7 @@ from ratelimit.local_cache import LocalCache
 from ratelimit.plan import Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import ModeSettings
+from ratelimit.spenders import Spenders
 from ratelimit.store import COUNT_MAX, Ledger, Outcome, Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
@@ -98,6 +99,18 @@ async def test_a_batch_is_one_round_trip_and_sees_its_own_charges() -> None:
     assert [verdict.is_over for verdict in verdicts] == [False, False, True, True]
     assert isinstance(bench.store, CountingStore)
     assert [len(batch) for batch in bench.store.batches] == [4]
+
+
+async def test_what_plain_counters_spend_is_noted_once_for_each_call_and_refunds_are_not() -> None:
+    bench = Bench(rule_set("d", limit("a", 100), limit("b", 100)))
+    spenders = bench.limiter._spenders = Spenders(10, 60.0)
+    again = bench.ask(of("a", hits=2))
+
+    await bench.decide(again, Ask(again.plan, again.hits, inf), bench.ask(of("b")), bench.ask(of("a", "2", hits=0)))
+    await bench.decide(bench.ask(of("a", hits=2, refund=True)))
+
+    found, _ = spenders.top(10, bench.clock.steady())
+    assert [(each.entries, each.spent) for each in found] == [((("a", "1"),), 4), ((("b", "1"),), 1)]
 
 
 async def test_the_store_is_not_asked_where_nothing_is_counted() -> None:

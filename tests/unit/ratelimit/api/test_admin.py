@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from protos.ratelimit.v1 import admin_pb2 as wire
 from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.errors import StoreUnavailable
 from ratelimit.rights import CallerRule, Role, holder_of
+from ratelimit.store import Admission, AdmissionOutcome, Ledger, Outcome
+from ratelimit.stores.memory import MemoryStore
 from serving.calls import Caller, StatusCode
 from serving.rights import digest
 from tests.fakes.desks import Apis
@@ -97,6 +101,32 @@ async def test_an_explanation_spends_nothing_and_says_whether_it_would_fit(apis:
 
     assert [answer.verdict.code for answer in answers] == [limiter_pb2.CODE_OVER_LIMIT] * 2
     assert spent(answers[1].verdict.statuses) == [0]
+
+
+async def test_counters_that_cannot_be_read_are_not_there_and_not_zero() -> None:
+    class AwayStore(MemoryStore):
+        async def admit(
+            self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+        ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+            await super().admit(ledgers, (), now)
+            return [], [StoreUnavailable("away")] * len(admissions)
+
+    apis = await Apis(RULES, store=AwayStore(10)).start()
+
+    failure = await apis.failure(
+        "GetCounters", wire.GetCountersRequest(domain="llm", descriptors=[descriptor(tenant="acme")])
+    )
+
+    assert failure.status is StatusCode.UNAVAILABLE
+
+
+async def test_nobody_is_listed_where_spenders_are_not_remembered(apis: Apis) -> None:
+    apis.own.admin._spenders = None
+    await charge(apis, 5, descriptor(tenant="a"))
+
+    assert await apis.ask("ListSpenders", wire.ListSpendersRequest(), wire.ListSpendersResponse) == (
+        wire.ListSpendersResponse()
+    )
 
 
 async def test_counters_are_read_with_what_is_held(apis: Apis) -> None:

@@ -89,6 +89,20 @@ async def test_a_request_that_cannot_be_taken_apart_is_planned_each_time(service
     assert (service.plans("misses"), service.plans("entries")) == (2, 0)
 
 
+async def test_headers_for_the_upstream_are_given_where_settings_say_so(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMIT_REQUEST_HEADERS_ENABLED", "true")
+    monkeypatch.setenv("LIMIT_REQUEST_REMAINING_HEADER", "x-left")
+    await service.rules.apply([DomainSpec(HERE, "d", (limit("a", 100),))])
+
+    (reply,) = await service.rls.should_rate_limit([Call(ask(), inf, Caller("p"))])
+
+    assert isinstance(reply, bytes)
+    added = rls_pb2.RateLimitResponse.FromString(reply).request_headers_to_add
+    assert [(header.key, header.value) for header in added[:2]] == [("RateLimit-Limit", "100"), ("x-left", "99")]
+
+
 async def test_a_large_request_is_planned_each_time(service: Service) -> None:
     large = rls_pb2.RateLimitRequest.FromString(ask())
     large.descriptors[0].entries[0].value = "x" * 3_000

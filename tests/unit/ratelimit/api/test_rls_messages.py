@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.api import rls_messages
 from ratelimit.api.rls_messages import OwnEntries
-from ratelimit.descriptor import Descriptor, Request
+from ratelimit.descriptor import Descriptor, Phase, Request
 from ratelimit.errors import BadRequest
 from ratelimit.limits import Limit, Unit
 from ratelimit.verdict import NO_LIMIT, REMAINING_MAX, UNLIMITED, Status, Verdict
@@ -43,6 +43,29 @@ def test_a_request_is_read_whole() -> None:
 
 def test_hits_of_zero_on_the_request_count_as_not_given() -> None:
     assert parse(wire_request(domain="d", hits_addend=0)).hits is None
+
+
+def test_without_a_name_for_it_there_is_no_request_id() -> None:
+    descriptor = rls_pb2.RateLimitDescriptor(entries=[entry("_phase", "charge"), entry("", "x")])
+
+    request = parse(wire_request(domain="d", descriptors=[descriptor]), own=OwnEntries(phase="_phase"))
+
+    assert (request.request_id, request.descriptors[0].phase) == ("", Phase.CHARGE)
+
+
+def test_limits_without_end_are_told_rightly() -> None:
+    """Overrides make them: more than are remembered, and some again."""
+    limits = [Limit(number, Unit.HOUR) for number in range(2 * rls_messages._HEADS_MAX)]
+    told = [
+        rls_pb2.RateLimitResponse.FromString(
+            rls_messages.encode(Verdict(is_over=False, statuses=[Status(is_over=False, limit=limit)]))
+        )
+        for limit in (*limits, *limits[:10])
+    ]
+
+    amounts = [response.statuses[0].current_limit.requests_per_unit for response in told]
+    assert amounts == [*range(len(limits)), *range(10)]
+    assert len(rls_messages._HEADS) <= rls_messages._HEADS_MAX
 
 
 def test_an_override_without_a_unit_falls_back_to_the_rule() -> None:

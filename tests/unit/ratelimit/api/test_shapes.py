@@ -42,6 +42,16 @@ def test_a_message_without_what_varies_is_its_own_shape() -> None:
     assert shape(text) == Shape(text)
 
 
+def test_an_id_with_something_behind_it_has_no_shape() -> None:
+    one = rls_pb2.RateLimitDescriptor.Entry(key=ID, value="x").SerializeToString()
+    twice = one + b"\x12\x01y"
+    inside = b"\x0a" + bytes([len(twice)]) + twice
+    text = b"\x0a\x01d\x12" + bytes([len(inside)]) + inside
+
+    assert rls_pb2.RateLimitRequest.FromString(text).descriptors[0].entries[0].value == "y"
+    assert shape_of(text, ID) is None
+
+
 def test_hits_of_a_request_are_cut() -> None:
     shapes = [shape(message(descriptor(("a", "1")), hits=hits)) for hits in (1, 300, 2**32 - 1)]
 
