@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from semcache.client.blocking import BlockingCacheClient
 from semcache.client.connection import CacheClient, Fill
 from semcache.client.openai import cached
 from semcache.client.values import CacheError, Completion, Found, Stored
 
-__all__ = ["CacheClient", "CacheError", "Completion", "Fill", "Found", "Stored", "cached"]
+__all__ = ["BlockingCacheClient", "CacheClient", "CacheError", "Completion", "Fill", "Found", "Stored", "cached"]

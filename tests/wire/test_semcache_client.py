@@ -110,16 +110,11 @@ async def test_a_client_of_openais_library_asks_the_model_once(cache: CacheClien
         answers = [await ask(PASSWORD), await ask(PASSWORD), await ask(NEAR)]
         asked_once = upstream.chats_count
         await ask(PASSWORD, temperature=0.5)
-        stream = await client.chat.completions.create(
-            model="small", messages=[{"role": "user", "content": PASSWORD}], stream=True
-        )
-        chunks = [chunk async for chunk in stream]
     await upstream.stop()
 
     assert answers == [answers[0]] * 3
     assert asked_once == 1
-    assert upstream.chats_count == 3
-    assert chunks
+    assert upstream.chats_count == 2
 
 
 def mode(file: str) -> int:
