@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from ratelimit.draw import Draw, Op, Role, Standing
 from ratelimit.errors import StoreError
-from ratelimit.store import Admission, AdmissionOutcome, Ledger, Outcome, Store
+from ratelimit.store import Admission, AdmissionOutcome, HoldsPage, Ledger, Outcome, Store
 from serving.clock import Clock
 from serving.metrics import Registry
 
@@ -128,6 +128,10 @@ class LeasingStore:
             and (has_room or (draw.stem, draw.start) in self._blocks)
             for draw in admission.draws
         )
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
+        """As the store behind: what leases does not hold."""
+        return await self._store.holds(draw, cursor=cursor, most=most, now=now, deadline=deadline)
 
     # -- taking --------------------------------------------------------------------------------
 

@@ -30,7 +30,18 @@ from ratelimit.plan import Plan, Step
 from ratelimit.settings import ModeSettings
 from ratelimit.spans import Spans
 from ratelimit.spenders import Spenders
-from ratelimit.store import COUNT_MAX, Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy, Store
+from ratelimit.store import (
+    COUNT_MAX,
+    Admission,
+    AdmissionOutcome,
+    Charge,
+    Count,
+    HoldsPage,
+    Ledger,
+    Outcome,
+    Policy,
+    Store,
+)
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Status, Verdict
 from serving.clock import Clock
 
@@ -126,6 +137,10 @@ class Limiter:
                 for draft, verdict in zip(_each(drafts), verdicts, strict=True)
             ]
         return verdicts
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, deadline: float) -> HoldsPage | StoreError:
+        """Return holds of the counter that a draw is on, page by page; see the port."""
+        return await self._store.holds(draw, cursor=cursor, most=most, now=self._clock.wall(), deadline=deadline)
 
     def _drafts(self, asks: Sequence[Ask], modes: ModeSettings, now: float, spans: Spans) -> list[Draft]:
         drafts: list[Draft] = []

@@ -10,6 +10,7 @@ repeats them and `tests/contract` holds the two together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -61,6 +62,12 @@ class Holds:
             if isinstance(hold, Hold) and name not in ended:
                 return name, hold
         return None
+
+    def outstanding(self, now_ms: int) -> Iterator[tuple[str, Hold]]:
+        """Yield names and holds that have not ended: `i` and the id, or `a` and a number."""
+        for name, hold in self._known.items():
+            if isinstance(hold, Hold) and hold.due_ms > now_ms:
+                yield name, hold
 
     def add(self, request_id: str, hold: Hold) -> None:
         """Set hits aside."""

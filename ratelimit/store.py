@@ -81,6 +81,26 @@ Outcome: TypeAlias = Sequence[Count] | StoreError
 AdmissionOutcome: TypeAlias = Standings | StoreError
 
 
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A hold that has not ended."""
+
+    id: str
+    """Request id; empty: it was reserved without one."""
+    amount: int
+    due_ms: int
+    """When it is given back, in Unix time by the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsPage:
+    """Some holds of one counter."""
+
+    holds: Sequence[Outstanding]
+    cursor: str
+    """Where the next page begins; empty: this is the last."""
+
+
 class Store(Protocol):
     """Where counters live: memory or Redis, held to one contract by `tests/contract`."""
 
@@ -109,6 +129,12 @@ class Store(Protocol):
         Fixed windows are in the draws; sliding windows, buckets, holds and remembered ids live by the server's
         clock, or by `now` where the store is told to (tests). An admission over several places (slots, servers) that
         must be kept is a `StoreRefused`: it cannot be all or nothing.
+        """
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
+        """Return holds of the counter that a draw is on, about `most` of them, in no order; nothing is changed.
+
+        All that are outstanding while its pages are read are told, perhaps twice. `cursor` is empty for the first page.
         """
 
     def on_refund(self, forget: Callable[[str], None]) -> None:

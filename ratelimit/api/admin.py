@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from protos.ratelimit.v1 import admin_pb2 as wire
 from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.api.admin_holds import AdminHolds
 from ratelimit.api.admin_limits import AdminLimits
 from ratelimit.api.desk import Desk
 from ratelimit.api.limiter_messages import read_descriptors, read_id, write_verdict
@@ -49,6 +50,7 @@ class AdminApi:
         self.verbs: Mapping[str, tuple[type[Message], Answering]] = {
             "Explain": (wire.ExplainRequest, self._explain),
             "GetCounters": (wire.GetCountersRequest, self._get_counters),
+            "ListHolds": (wire.ListHoldsRequest, AdminHolds(desk, show).list),
             "ResetCounters": (wire.ResetCountersRequest, self._reset_counters),
             "Grant": (wire.GrantRequest, self._grant),
             "ListSpenders": (wire.ListSpendersRequest, self._list_spenders),

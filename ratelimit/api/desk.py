@@ -17,12 +17,14 @@ from google.protobuf.message import Message
 
 from ratelimit.api.denials import DenialLog
 from ratelimit.descriptor import Descriptor, Request
+from ratelimit.draw import Draw
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout
 from ratelimit.limiter import Ask, Limiter
 from ratelimit.plan import Plan, Planner
 from ratelimit.rights import Rights, Role
 from ratelimit.rules import RuleSet
 from ratelimit.source import Rules
+from ratelimit.store import HoldsPage
 from ratelimit.verdict import Verdict
 from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
 from serving.clock import Clock
@@ -179,6 +181,17 @@ class Desk:
         for answer in answers:
             self.count(method, answer)
         return answers
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, deadline: float) -> HoldsPage:
+        """Return holds of a counter.
+
+        Raises:
+            Refused: the counters do not answer.
+        """
+        page = await self._limiter.holds(draw, cursor=cursor, most=most, deadline=deadline)
+        if isinstance(page, StoreError):
+            raise Refused(failure_of(page))
+        return page
 
     def count(self, method: str, answer: Verdict | Failure) -> None:
         """Count a call by its outcome."""

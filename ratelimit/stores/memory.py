@@ -18,12 +18,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from math import ceil
 
 from ratelimit.admission import Admitter, Counter
 from ratelimit.draw import Algorithm, Draw
-from ratelimit.store import COUNT_MAX, HOLDS_MAX, Admission, AdmissionOutcome, Charge, Count, Ledger, Outcome, Policy
+from ratelimit.errors import StoreError
+from ratelimit.store import (
+    COUNT_MAX,
+    HOLDS_MAX,
+    Admission,
+    AdmissionOutcome,
+    Charge,
+    Count,
+    HoldsPage,
+    Ledger,
+    Outcome,
+    Outstanding,
+    Policy,
+)
 from ratelimit.stores.memory_counters import MemoryCounters
 from serving.metrics import Registry
 
@@ -91,6 +104,23 @@ class MemoryStore:
         return outcomes, [
             admitter.admit(admission.draws, now_ms, is_kept=admission.is_kept) for admission in admissions
         ]
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
+        """Return holds of a counter, those that end first before others."""
+        del deadline  # nothing here waits
+        counter = self._own.known(draw.stem)
+        named = counter.holds.outstanding(int(now * 1000)) if counter is not None else ()
+        # By when they end, and how many of that moment were told: an id may be a secret, and no part of a cursor.
+        begin_ms, told = map(int, cursor.split(":")) if cursor else (0, 0)
+        later = ((hold.due_ms, name, hold.amount) for name, hold in named if hold.due_ms >= begin_ms)
+        found = nsmallest(told + most, later)
+        holds = [
+            Outstanding(name[1:] if name[0] == "i" else "", amount, due_ms) for due_ms, name, amount in found[told:]
+        ]
+        if len(holds) < most:
+            return HoldsPage(holds, "")
+        last_ms = holds[-1].due_ms
+        return HoldsPage(holds, f"{last_ms}:{sum(due_ms == last_ms for due_ms, _, _ in found)}")
 
     def _find(self, draw: Draw, now: float) -> Counter:
         terms = draw.terms

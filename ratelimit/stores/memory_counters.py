@@ -67,6 +67,11 @@ class MemoryCounters:
         del self._kept[stem]
         self._tell()
 
+    def known(self, stem: str) -> Counter | None:
+        """Return a counter if there is one."""
+        kept = self._kept.get(stem)
+        return None if kept is None else kept.counter
+
     def _sweep(self, now_ms: int) -> None:
         for _ in range(_SWEEP_PER_CALL):
             if not self._timers or self._timers[0][0] > now_ms:

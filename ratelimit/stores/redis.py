@@ -22,8 +22,8 @@ from typing import TypeVar
 
 from ratelimit.draw import Draw
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
-from ratelimit.store import HOLDS_MAX, Admission, AdmissionOutcome, Charge, Ledger, Outcome, Policy
-from ratelimit.stores import redis_admit, redis_pipeline, redis_script
+from ratelimit.store import HOLDS_MAX, Admission, AdmissionOutcome, Charge, HoldsPage, Ledger, Outcome, Policy
+from ratelimit.stores import redis_admit, redis_holds, redis_pipeline, redis_script
 from ratelimit.stores.forecast import Forecast
 from ratelimit.stores.redis_admit import AdmissionShare
 from ratelimit.stores.redis_script import ScriptCalls
@@ -190,6 +190,13 @@ class RedisStore:
         for origin, parts in parted.items():
             answers[origin] = redis_admit.gather(admissions[origin], parts)
         return self._counted(outcomes), self._counted(answers)
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
+        """Return holds of a counter; `now` matters where time is the caller's."""
+        server, slot = self._stand_of(draw)
+        commands = redis_holds.write(slot, draw, cursor, most)
+        await self._servers[server].client.run(commands, deadline)
+        return redis_holds.read(commands, int(now * 1000) if self._is_timed_by_caller else 0)
 
     @property
     def _is_one_place(self) -> bool:

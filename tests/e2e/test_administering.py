@@ -65,6 +65,18 @@ async def test_an_operator_sees_who_spends_why_it_is_limited_and_gives_back(
     assert "1,000 per day" in reset.output
 
 
+async def test_an_operator_sees_who_holds_what(service: RatelimitProcess, token_file: Path) -> None:
+    async with LimiterClient(service.target, domain="llm", token=TOKEN, timeout_seconds=10) as limits:
+        async with limits.reserve(700, request_id="chat-1", tenant="acme"):
+            shown = await weir(service, token_file, "counters", "holds", "--domain", "llm", "tenant=acme")
+            told = await weir(service, token_file, "counters", "holds", "--domain", "llm", "--json", "tenant=acme")
+        after = await weir(service, token_file, "counters", "holds", "--domain", "llm", "--json", "tenant=acme")
+
+    assert (shown.exit_code, "chat-1" in shown.output, "700" in shown.output) == (0, True, True)
+    assert [(each["id"], each["amount"]) for each in json.loads(told.output)["holds"]] == [("chat-1", "700")]
+    assert json.loads(after.output)["holds"] == []
+
+
 async def test_without_the_right_token_nothing_is_told(service: RatelimitProcess, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("wrong")

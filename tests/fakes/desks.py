@@ -18,7 +18,7 @@ from ratelimit.limits import Windows
 from ratelimit.plan import Planner
 from ratelimit.refreshing import Refreshing
 from ratelimit.rights import CallerRule, Rights, Role
-from ratelimit.rules import plainly
+from ratelimit.rules import Show, plainly
 from ratelimit.settings import ApiSettings, ConfigSettings, LimiterSettings
 from ratelimit.source import Rules
 from ratelimit.spenders import Spenders
@@ -47,6 +47,7 @@ class Apis:
         store: Store | None = None,
         clock: Clock | None = None,
         callers: Iterable[CallerRule] = (EVERYONE,),
+        show: Show = plainly,
     ) -> None:
         self.clock = clock or FakeClock()
         self.store = store or MemoryStore(10_000)
@@ -79,7 +80,7 @@ class Apis:
             self.spenders,
             self.limits,
             self.refreshing.refresh,
-            plainly,
+            show,
         )
         self.methods = {method.label or method.path.rpartition("/")[2]: method for method in self.own.methods()}
         self._text = rules

@@ -1,4 +1,4 @@
-"""`weir counters`: read the counters of descriptors, empty them, give something back."""
+"""`weir counters`: read the counters of descriptors and their holds, empty them, give something back."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _json = click.option("--json", "is_json", is_flag=True, help="Print JSON instead
     epilog="""\b
     Examples:
       weir counters get --domain llm tenant=acme tenant=acme,model=gpt-4o
+      weir counters holds --domain llm tenant=acme
       weir counters reset --domain llm tenant=acme
       weir counters grant --domain llm --tokens 50000 tenant=acme
     """
@@ -88,6 +89,38 @@ async def _grant(options: dict[str, Any]) -> None:
     async with client(options) as service:
         response = await service.ask(request)
     _show(response, response.statuses, options)
+
+
+@counters.command()
+@click.argument("given", metavar="KEY=VALUE,…", type=Descriptor())
+@_domain
+@_json
+@admin_options
+def holds(**options: Any) -> None:  # noqa: ANN401 - as above
+    """List what reservations hold of a descriptor's limits, one by one."""
+    run(_holds(options))
+
+
+async def _holds(options: dict[str, Any]) -> None:
+    (descriptor,) = descriptors([options["given"]])
+    request = wire.ListHoldsRequest(domain=options["domain"], descriptor=descriptor, page_size=1_000)
+    found = wire.ListHoldsResponse()
+    async with client(options) as service:
+        while True:
+            page = await service.ask(request)
+            found.holds.extend(page.holds)
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+    if options["is_json"]:
+        click.echo(as_json(found))
+        return
+    drawn = Table()
+    for column in ("request", "holds", "of the limit per", "given back at"):
+        drawn.add_column(column)
+    for hold in sorted(found.holds, key=lambda each: each.due.ToMilliseconds()):
+        drawn.add_row(hold.id, f"{hold.amount:,}", hold.window, hold.due.ToJsonString())
+    Console(highlight=False).print(drawn)
 
 
 def _show(response: Any, statuses: Sequence[limiter_pb2.DescriptorStatus], options: dict[str, Any]) -> None:  # noqa: ANN401 - any of three

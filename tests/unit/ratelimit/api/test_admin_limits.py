@@ -246,3 +246,18 @@ async def test_only_who_may_administer_the_domain_changes_its_limits() -> None:
         for token in ("mine", "ask", "all")
     }
     assert everything == {"mine": [True, True, False, True], "ask": [False] * 4, "all": [True] * 4}
+
+
+async def test_values_and_ids_are_shown_as_hash_values_says() -> None:
+    apis = await Apis(RULES, show=lambda value: f"<{len(value)}>").start()
+    put_limit = await put(apis, 400, tenant="secret")
+    common = {"domain": "llm", "descriptors": [descriptor(tenant="secret")]}
+    reserve = limiter_pb2.ReserveRequest(**common, request_id="hidden-id")
+    await apis.ask("Reserve", reserve, limiter_pb2.ReserveResponse)
+    request = wire.ListHoldsRequest(domain="llm", descriptor=descriptor(tenant="secret"), page_size=1)
+    held = await apis.ask("ListHolds", request, wire.ListHoldsResponse)
+
+    assert [entry.value for entry in put_limit.entries] == ["<6>"]
+    assert await listed(apis) == [("<6>", 400)]
+    assert [hold.id for hold in held.holds] == ["<9>"]
+    assert "hidden" not in str(held)
