@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +15,17 @@ import pytest
 from protos.interop.rlqs.v1 import rlqs_pb2 as wire
 from ratelimit.accounting import StatsTable
 from ratelimit.api.rlqs import PATH, RlqsApi
+from ratelimit.dynamic_limit import Place
 from ratelimit.errors import StoreUnavailable
+from ratelimit.known_limits import KnownLimits
 from ratelimit.limiter import Limiter
-from ratelimit.limits import Windows
+from ratelimit.limits import Limit, Unit, Windows
 from ratelimit.plan import Planner
 from ratelimit.settings import ConfigSettings, QuotaSettings
 from ratelimit.source import Rules
 from ratelimit.store import Admission, AdmissionOutcome, Ledger, Outcome
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.memory_limits import MemoryLimits
 from serving.metrics import Registry
 from tests.fakes.clock import FakeClock
 from tests.fakes.rules import read_specs
@@ -30,7 +34,7 @@ RULES = """
 domain: d
 descriptors:
   - key: user
-    rate_limit: { unit: hour, requests_per_unit: 100 }
+    rate_limit: { unit: hour, requests_per_unit: 100, ceiling: 500 }
     descriptors:
       - key: model
         rate_limit: { unit: second, requests_per_unit: 10 }
@@ -112,6 +116,7 @@ class Bench:
     store: MaybeAwayStore
     registry: Registry
     api: RlqsApi
+    known: KnownLimits
     envoys: list[Envoy]
 
     @property
@@ -122,6 +127,13 @@ class Bench:
     def envoy(self) -> Envoy:
         self.envoys.append(Envoy(self.target))
         return self.envoys[-1]
+
+    async def set_limit(self, user: str, amount: int) -> None:
+        """Have an amount in force in place of the rule's."""
+        limits = MemoryLimits(self.clock, limits_max=1)
+        place = Place.of("d", (("user", user),), Limit(100, Unit.HOUR))
+        await limits.put(place.name, amount, ttl_ms=0, expected_version=None, deadline=math.inf)
+        self.known.take(await limits.read(0, deadline=math.inf), self.clock.steady())
 
     def value(self, name: str) -> float:
         return next(sample.value for sample in self.registry.samples() if sample.name == f"weir.rlqs.{name}")
@@ -141,12 +153,14 @@ async def bench() -> AsyncIterator[Bench]:
     store = MaybeAwayStore(1_000)
     limiter = Limiter(store, clock, stats, windows=Windows())
     settings = QuotaSettings(assignment_ttl=TTL_SECONDS, abandon_after=600, streams_max=3, buckets_max=2)
-    api = RlqsApi(limiter=limiter, planner=Planner(), rules=rules, settings=settings, clock=clock, registry=registry)
+    known = KnownLimits()
+    planner = Planner(limits=known)
+    api = RlqsApi(limiter=limiter, planner=planner, rules=rules, settings=settings, clock=clock, registry=registry)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((api.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    made = Bench(f"127.0.0.1:{port}", clock, store, registry, api, [])
+    made = Bench(f"127.0.0.1:{port}", clock, store, registry, api, known, [])
     yield made
     for envoy in made.envoys:
         await envoy.close()
@@ -159,6 +173,15 @@ async def test_an_assignment_is_what_is_left_and_is_reported_on_its_bucket(bench
     assert dict(action.bucket_id.bucket) == {"user": "alice"}
     assert action.quota_assignment_action.assignment_time_to_live.seconds == TTL_SECONDS
     assert tokens(action) == 70
+
+
+async def test_a_dynamic_limit_is_what_is_assigned_of(bench: Bench) -> None:
+    envoy = bench.envoy()
+    before = await envoy.report({"user": "alice"}, allowed=30)
+    await bench.set_limit("alice", 500)
+    after = await envoy.report({"user": "alice"}, allowed=10)
+
+    assert (tokens(before), tokens(after)) == (70, 460)
 
 
 async def test_nothing_left_is_deny_all_until_the_window_ends(bench: Bench) -> None:

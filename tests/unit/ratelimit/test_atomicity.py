@@ -60,3 +60,20 @@ def test_without_scripts_only_the_references_rules_count() -> None:
         "5: this rule needs scripts, which REDIS_SCRIPTS=off and proxies rule out"
     ]
     assert refused(BURNT, Home(has_scripts=False)) == []
+
+
+def test_where_there_are_no_scripts_no_limit_can_be_changed_while_it_is_in_force() -> None:
+    text = BURNT.replace("requests_per_unit: 5 }", "requests_per_unit: 5, ceiling: 9 }", 1)
+
+    assert "8: this rule needs scripts, which REDIS_SCRIPTS=off and proxies rule out" in refused(
+        text, Home(has_scripts=False)
+    )
+    assert refused(text, Home(is_cluster=True)) == []
+
+
+def test_where_there_are_no_scripts_a_rule_has_one_limit() -> None:
+    text = "domain: d\ndescriptors:\n  - key: a\n    rate_limit: {limits: [{unit: day, amount: 1}, {unit: hour, amount: 1}]}\n"
+
+    assert refused(text, Home(has_scripts=False)) == [
+        "4: this rule needs scripts, which REDIS_SCRIPTS=off and proxies rule out"
+    ]

@@ -149,3 +149,17 @@ def test_what_a_layer_says_wrong_is_told_with_the_line_of_the_overlay() -> None:
         laid("overlays:\n- domain: d\n  rate_limit:\n    on_deny: never\n", DomainSpec(HERE, "d", (limit("a"),)))
 
     assert [str(each) for each in caught.value.problems] == ["overlay.yaml:4: on_deny: one of burn, keep is wanted"]
+
+
+def test_a_layer_may_bring_a_ceiling_to_the_limits_of_a_management_server() -> None:
+    rules = laid("overlays: [{domain: d, rate_limit: {ceiling: 90}}]", DomainSpec(HERE, "d", (limit("a", 10),)))
+
+    assert rule(rules, "d").limit == Limit(10, Unit.HOUR, ceiling=90)
+    assert rules.has_ceilings
+
+
+def test_a_ceiling_below_the_amount_of_a_rule_is_told_where_the_layer_is() -> None:
+    with pytest.raises(ConfigError) as raised:
+        laid("overlays: [{domain: d, rate_limit: {ceiling: 9}}]", DomainSpec(HERE, "d", (limit("a", 10),)))
+
+    assert [str(each) for each in raised.value.problems] == ["overlay.yaml:1: ceiling: 9 is below the amount, 10"]

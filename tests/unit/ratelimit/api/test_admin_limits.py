@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from protos.interop.rls.v1 import rls_pb2
 from protos.ratelimit.v1 import admin_pb2 as wire
 from protos.ratelimit.v1 import limiter_pb2
 from ratelimit.rights import CallerRule, Role, holder_of
@@ -98,6 +99,17 @@ async def test_every_way_to_ask_is_held_to_it(apis: Apis) -> None:
     charged = await apis.ask("Charge", charge, limiter_pb2.ChargeResponse)
 
     assert (held.verdict.code, charged.verdict.code) == (limiter_pb2.CODE_OK, limiter_pb2.CODE_OVER_LIMIT)
+
+
+async def test_kuadrants_gateways_are_held_to_it(apis: Apis) -> None:
+    await put(apis, 3, tenant="acme")
+    request = rls_pb2.RateLimitRequest(domain="llm")
+    request.descriptors.add().entries.add(key="tenant", value="acme")
+    request.hits_addend = 3
+    await apis.ask("Kuadrant.Report", request, rls_pb2.RateLimitResponse)
+    answer = await apis.ask("Kuadrant.CheckRateLimit", request, rls_pb2.RateLimitResponse)
+
+    assert answer.overall_code == rls_pb2.RateLimitResponse.OVER_LIMIT
 
 
 async def test_callers_whose_plans_are_remembered_hear_of_a_change(apis: Apis) -> None:
