@@ -6,6 +6,7 @@ settings ──▶ logs, metrics ──▶ namespaces ──▶ store ──▶ 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ from serving.reflection import reflection_handler
 from serving.settings import GrpcSettings, SettingsError
 from serving.sinks import Telemetry
 from serving.transport import Transport, make_transport
+
+_log = logging.getLogger(__name__)
 
 SERVICE = semcache_pb2.DESCRIPTOR.services_by_name["SemanticCacheService"]
 NAME = SERVICE.full_name
@@ -278,6 +281,8 @@ def main() -> int:
     try:
         settings = service_settings.load()
         configure(settings.log)
+        for remark in service_settings.environment_remarks():
+            _log.warning(remark)
         collector.settle()
         uvloop.run(serve(settings))
     except (SettingsError, SemcacheError, OSError) as error:

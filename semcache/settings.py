@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from serving.environment import names_of, remarks
 from serving.settings import (
     Group,
     GrpcSettings,
@@ -266,6 +268,17 @@ class Settings:
     migration: MigrationSettings
 
 
+GROUPS: tuple[type[Group], ...] = (
+    SemcacheGrpcSettings, SemcacheHttpSettings, LifecycleSettings, LogSettings, StatsSettings, SemcacheTracingSettings,
+    SemcacheRedisSettings, EmbedderSettings, EdgeSettings, QdrantSettings, LeaseSettings, CacheSettings,
+    NamespaceSettings, SweeperSettings, MigrationSettings,
+)  # fmt: skip
+"""Every group that the cache reads."""
+
+# Not QDRANT_: a server of that name has settings of its own there.
+_OUR_PREFIXES = ("SEMCACHE_",)
+
+
 def load() -> Settings:
     """Read the environment.
 
@@ -289,3 +302,8 @@ def load() -> Settings:
         sweeper=read(SweeperSettings),
         migration=read(MigrationSettings),
     )
+
+
+def environment_remarks() -> list[str]:
+    """List names in the environment that do nothing, or look misspelt."""
+    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent={})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ratelimit.tree import build
 from semcache import settings as cache_settings
 from semcache.config.files import load
 from serving.environment import names_of
+from serving.settings import Group
 from serving.yaml_nodes import Bounds
 from tests.fakes.rules import HERE, limit, node
 from tests.house.sources import ROOT, name
@@ -153,9 +154,11 @@ def test_services_of_ours_are_set_up_there() -> None:
 def test_what_is_mounted_by_the_compose_file_exists() -> None:
     (compose,) = documents(DEPLOY / "compose" / "compose.yaml")
     mounts = [mount.split(":")[0] for service in compose["services"].values() for mount in service.get("volumes", [])]
+    files = [mount for mount in mounts if mount.startswith(".")]
 
-    assert len(mounts) == 2
-    assert all((DEPLOY / "compose" / mount).exists() for mount in mounts)
+    assert len(files) == 3
+    assert all((DEPLOY / "compose" / file).exists() for file in files)
+    assert {*mounts} - {*files} == compose["volumes"].keys()
 
 
 def test_istio_is_given_what_was_run_with_a_real_envoy() -> None:
@@ -217,11 +220,23 @@ def test_the_chart_asks_only_for_values_that_it_has() -> None:
     assert [path for path in sorted(asked) if not found(values, path)] == []
 
 
-def test_the_chart_sets_only_settings_that_exist() -> None:
-    names = re.findall(r"\{ name: ([A-Z_]+), value", (CHART / "templates" / "deployment.yaml").read_text())
+@pytest.mark.parametrize(
+    ("template", "known"),
+    [("deployment.yaml", settings.GROUPS), ("semcache.yaml", cache_settings.GROUPS)],
+    ids=["ratelimit", "semcache"],
+)
+def test_the_chart_sets_only_settings_that_exist(template: str, known: Sequence[type[Group]]) -> None:
+    names = re.findall(r"\{ name: ([A-Z_]+), value", (CHART / "templates" / template).read_text())
 
     assert len(names) > 10
-    assert [each for each in names if each not in names_of(settings.GROUPS)] == []
+    assert [each for each in names if each not in names_of(known)] == []
+
+
+def test_the_namespaces_of_the_chart_can_be_loaded(tmp_path: Path) -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    (tmp_path / "namespaces.yaml").write_text(values["semcache"]["namespaces"])
+
+    assert load(tmp_path, cache_settings.NamespaceSettings()).find("support") is not None
 
 
 def test_every_alert_can_be_acted_on() -> None:

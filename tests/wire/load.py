@@ -14,7 +14,7 @@ _HEADER_BYTES = 9
 
 
 class Load(asyncio.Protocol):
-    """One connection; what counts as answered is a reply with a message."""
+    """One connection; an answer without a message is a failure."""
 
     def __init__(self, message: bytes) -> None:
         self._headers = http2.frame(http2.HEADERS, http2.END_HEADERS, 0, http2.header_block())
@@ -25,6 +25,7 @@ class Load(asyncio.Protocol):
         self._moved = asyncio.Event()
         self.sent = 0
         self.answered = 0
+        self.messages = 0
 
     @classmethod
     async def open(cls, port: int, message: bytes, context: ssl.SSLContext | None = None) -> Self:
@@ -47,6 +48,8 @@ class Load(asyncio.Protocol):
                 break
             kind, flags = data[at + 3], data[at + 4]
             if kind == http2.DATA:
+                self.messages += 1
+            elif kind == http2.RST_STREAM or (kind == http2.HEADERS and flags & http2.END_STREAM):
                 self.answered += 1
             elif kind == http2.PING and not flags:
                 self._write(http2.frame(http2.PING, http2.ACK, 0, data[at + _HEADER_BYTES : after]))
@@ -57,6 +60,10 @@ class Load(asyncio.Protocol):
     @property
     def waiting(self) -> int:
         return self.sent - self.answered
+
+    @property
+    def failed(self) -> int:
+        return self.answered - self.messages
 
     def ask(self, count: int) -> None:
         """Send so many calls."""
