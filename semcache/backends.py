@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from semcache.embedder import Embedder
@@ -63,8 +64,42 @@ class Backend:
             self._known.popitem(last=False)
 
 
+class Phase(Enum):
+    """Where a change of models is."""
+
+    SETTLED = "settled"
+    FILLING = "filling"
+    MOVED = "moved"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a change of models is."""
+
+    phase: Phase
+    old: str = ""
+    """Slug of the model whose entries are carried; empty: there is no change."""
+    new: str = ""
+    read: int = 0
+    """Entries of the old model that were gone through."""
+    embedded: int = 0
+    total: int = 0
+    """Entries of the old model when it began."""
+
+
 class Backends(Protocol):
     """Who stands behind whom; the answer may change while a model is changed."""
 
     def of(self, namespace: Namespace) -> Backend | None:
         """Return what answers for a namespace now, the same object for the same pair; None while it cannot be had."""
+
+    def progress(self, namespace: Namespace) -> Progress:
+        """Return how far a change of its model is."""
+
+    async def roll_back(self, namespace: Namespace) -> None:
+        """Have the model before answer again, at once and for every replica.
+
+        Raises:
+            StoreRefused: there is none that could.
+        """

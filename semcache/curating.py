@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from semcache.backends import Backends
+from semcache.backends import Backends, Progress
 from semcache.entry import Entry, EntryId
 from semcache.errors import StoreUnavailable
 from semcache.invalidation import subjects
@@ -46,6 +46,8 @@ class NamespaceState:
     hit_rate: Share
     error_rate: Share
     standing: Standing
+    progress: Progress
+    """Of a change of its model."""
 
 
 class Curating:
@@ -128,6 +130,15 @@ class Curating:
         is_learned = self._judges.learn(namespace, backend.model, ticket, is_right=is_right, now=now)
         return Judged(is_quarantined, is_learned, is_shadow_hit)
 
+    async def roll_back(self, namespace: Namespace) -> str:
+        """Have the model before answer again, for every replica; return its slug.
+
+        Raises:
+            StoreRefused: there is none that could.
+        """
+        await self._backends.roll_back(namespace)
+        return self._backends.progress(namespace).old
+
     async def describe(self, namespace: Namespace, tally: Tally) -> NamespaceState:
         """Return how a namespace does.
 
@@ -148,6 +159,7 @@ class Curating:
             share(tally.hits, asked),
             share(tally.wrong, tally.wrong + tally.right),
             self._judges.standing(namespace, backend.model),
+            self._backends.progress(namespace),
         )
 
     async def _all_stores(self) -> Sequence[EntryStore]:

@@ -14,9 +14,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from semcache.backends import Backend
+from semcache.backends import Backend, Phase, Progress
 from semcache.embedder import Embedder
-from semcache.errors import SemcacheError
+from semcache.errors import SemcacheError, StoreRefused
 from semcache.migration.lineage import Answering, Lineage
 from semcache.namespaces import Namespace, Namespaces
 
@@ -90,10 +90,21 @@ class Models:
             backend = self._backends[answering] = Backend(answering.embedder, answering.store, self._memory_max)
         return backend
 
-    def lineage(self, namespace: Namespace) -> Lineage | None:
-        """Return how a namespace's models follow each other."""
+    def progress(self, namespace: Namespace) -> Progress:
+        """Return how far a change of a namespace's model is."""
         known = self._lineages.get(namespace.name)
-        return known[1] if known else None
+        return known[1].progress if known else Progress(Phase.SETTLED)
+
+    async def roll_back(self, namespace: Namespace) -> None:
+        """Have the model before answer again.
+
+        Raises:
+            StoreRefused: there is none that could.
+        """
+        known = self._lineages.get(namespace.name)
+        if known is None:
+            raise StoreRefused(f"the model of {namespace.name} is not loaded")
+        await known[1].roll_back()
 
     async def _catch_up(self) -> None:
         while self._is_behind:

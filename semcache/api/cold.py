@@ -1,4 +1,4 @@
-"""ReleaseLease, Invalidate, Feedback and Describe: few calls, each for itself."""
+"""ReleaseLease, Invalidate, Feedback, Describe and RollBack: few calls, each for itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semcache.api.writing import write_state
 from semcache.cache import Cache
 from semcache.config.source import NamespaceSource
 from semcache.entry import EntryId, ScopeId
-from semcache.errors import StoreError
+from semcache.errors import StoreError, StoreRefused
 from semcache.namespaces import Namespace, Role
 from semcache.scope import is_entry_id, is_scope_id
 from semcache.store import Selector
@@ -43,6 +43,7 @@ class Cold:
             "Invalidate": self._invalidate,
             "Feedback": self._feedback,
             "Describe": self._describe,
+            "RollBack": self._roll_back,
         }
         return {name: _each(method) for name, method in methods.items()}
 
@@ -99,6 +100,15 @@ class Cold:
             asked = [each for each in self._source.current.members if each.allows(who, Role.ADMINISTER)]
         states = [await self._cache.curating.describe(each, self._cache.tally(each)) for each in asked]
         return wire.DescribeResponse(namespaces=[write_state(state, self._since) for state in states])
+
+    async def _roll_back(self, call: Call) -> wire.RollBackResponse:
+        request = decode(wire.RollBackRequest, call.message)
+        namespace = rights.find(self._source.current, request.namespace)
+        rights.check(namespace, call.caller, Role.ADMINISTER)
+        try:
+            return wire.RollBackResponse(embedding_model=await self._cache.curating.roll_back(namespace))
+        except StoreRefused as error:
+            raise Refused(Failure(StatusCode.FAILED_PRECONDITION, str(error))) from None
 
 
 def _each(method: Answering) -> PromptHandler:

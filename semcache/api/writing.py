@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.answers import Answer, Kept
+from semcache.backends import Phase, Progress
 from semcache.calibration import Report
 from semcache.curating import NamespaceState
 from semcache.entry import Completion, Usage
@@ -79,7 +80,20 @@ def write_state(state: NamespaceState, since: float) -> wire.NamespaceState:
     )
     if namespace.shadow is not None and standing.shadow is not None:
         written.shadow.CopyFrom(_write_shadow(namespace.shadow, standing.shadow, tally))
+    if state.progress.phase is not Phase.SETTLED:
+        written.migration.CopyFrom(_write_progress(state.progress))
     return written
+
+
+def _write_progress(progress: Progress) -> wire.MigrationState:
+    return wire.MigrationState(
+        phase=wire.MigrationPhase.Value(f"MIGRATION_PHASE_{progress.phase.name}"),
+        old_model=progress.old,
+        new_model=progress.new,
+        entries=progress.total,
+        read=progress.read,
+        embedded=progress.embedded,
+    )
 
 
 def _write_shadow(demand: Demand, report: Report, tally: Tally) -> wire.ShadowState:

@@ -35,6 +35,7 @@ _UNARY: dict[str, tuple[type[Message], type[Message]]] = {
     "Invalidate": (wire.InvalidateRequest, wire.InvalidateResponse),
     "Feedback": (wire.FeedbackRequest, wire.FeedbackResponse),
     "Describe": (wire.DescribeRequest, wire.DescribeResponse),
+    "RollBack": (wire.RollBackRequest, wire.RollBackResponse),
 }
 # The cache is away or slow, and not the caller's fault.
 _AWAY = {
@@ -278,6 +279,16 @@ class CacheClient:
         request = wire.DescribeRequest(namespace="" if all_namespaces else self.namespace)
         response: wire.DescribeResponse = await self._call("Describe", request, _LONG_SECONDS)
         return list(response.namespaces)
+
+    async def roll_back(self) -> str:
+        """Have the embedding model before answer again; return its name.
+
+        Raises:
+            CacheError: there is none that could, or the cache refused the call.
+        """
+        request = wire.RollBackRequest(namespace=self.namespace)
+        response: wire.RollBackResponse = await self._call("RollBack", request, _LONG_SECONDS)
+        return response.embedding_model
 
     async def export(self, tenant: str | None = None) -> AsyncIterator[wire.ExportResponse]:
         """Yield the parts of an export.

@@ -21,8 +21,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 
+from semcache.backends import Phase, Progress
 from semcache.embedder import Embedder
 from semcache.errors import SemcacheError, StoreRefused
 from semcache.migration.carrier import Carrier, Side
@@ -38,33 +38,12 @@ Find = Callable[[str], Awaitable[Embedder | None]]
 """Loads a model by its slug, started; None where it is not to be had. Who gives it stops it."""
 
 
-class Phase(Enum):
-    """Where a change of models is."""
-
-    SETTLED = "settled"
-    FILLING = "filling"
-    MOVED = "moved"
-    ROLLED_BACK = "rolled back"
-
-
 @dataclass(frozen=True, slots=True)
 class Answering:
     """A model and its store: what one lookup is made with."""
 
     embedder: Embedder
     store: EntryStore
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a change is."""
-
-    phase: Phase
-    read: int = 0
-    """Entries of the old model that were gone through."""
-    embedded: int = 0
-    total: int = 0
-    """Entries of the old model when it began."""
 
 
 class Lineage:
@@ -103,7 +82,8 @@ class Lineage:
         change = self._change
         if change is None:
             return Progress(Phase.SETTLED)
-        return Progress(change.phase, change.carrier.read, change.carrier.embedded, change.total)
+        old, new = change.source.identity.slug, change.target.identity.slug
+        return Progress(change.phase, old, new, change.carrier.read, change.carrier.embedded, change.total)
 
     async def start(self, embedder: Embedder) -> None:
         """Have this model answer: at once where it already does, else when it has everything.
@@ -146,6 +126,8 @@ class Lineage:
         change = self._change
         if change is None or change.old is None or change.carrier.is_source_lost:
             raise StoreRefused(f"{self._namespace} has no other model to go back to")
+        if change.phase is Phase.FILLING:
+            raise StoreRefused(f"{self._namespace}: the old model still answers; change `model` back to keep it")
         await self._stores.serve(self._namespace, change.old.store.identity.slug)
         self._move_back(change, change.old)
 

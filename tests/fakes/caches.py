@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from semcache.answers import Answer, Ask, Kept, Offer, Turn
-from semcache.backends import Backend
+from semcache.backends import Backend, Phase, Progress
 from semcache.cache import Cache
 from semcache.calibration import Gate, GateSettings
 from semcache.entry import Completion, Usage
+from semcache.errors import StoreRefused
 from semcache.judging import Judges
 from semcache.leases.memory import MemoryLeases
 from semcache.logistic import Curve
@@ -57,10 +58,20 @@ class OneBackend:
     """Every namespace has the same model."""
 
     backend: Backend | None
+    change: Progress = field(default_factory=lambda: Progress(Phase.SETTLED))
 
     def of(self, namespace: Namespace) -> Backend | None:
         del namespace
         return self.backend
+
+    def progress(self, namespace: Namespace) -> Progress:
+        del namespace
+        return self.change
+
+    async def roll_back(self, namespace: Namespace) -> None:
+        if self.change.phase is not Phase.MOVED:
+            raise StoreRefused(f"{namespace.name} has no other model to go back to")
+        self.change = replace(self.change, phase=Phase.ROLLED_BACK)
 
 
 @dataclass

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from semcache.backends import Phase
 from semcache.embedder import Embedder
 from semcache.embedders import model_folder as exports
 from semcache.embedders.onnx import OnnxEmbedder
 from semcache.entry import EmbeddedEntry
 from semcache.errors import StoreUnavailable
-from semcache.migration.lineage import Lineage, Phase
+from semcache.migration.lineage import Lineage
 from semcache.settings import EdgeSettings, EmbedderSettings, MigrationSettings
 from semcache.store import Question
 from semcache.stores.edge.root import EdgeStores

@@ -15,14 +15,16 @@ from google.protobuf.message import DecodeError
 from rich.console import Console
 
 from protos.semcache.v1 import semcache_pb2 as wire
+from weir.commands import cache_sheet
 from weir.commands.cache_options import STATUS_ERROR, cache_options, client, run
-from weir.commands.cache_sheet import sheets
 
 
 @click.group(
     epilog="""\b
     Examples:
       weir cache stats                                   all namespaces that you may administer
+      weir cache migration --namespace support           how far a change of its model is
+      weir cache rollback --namespace support            have the model before answer again
       weir cache invalidate --namespace support --tag pricing --dry-run
       weir cache export --namespace support support.entries
       weir cache import --namespace support --target other:8082 support.entries
@@ -47,7 +49,42 @@ async def _stats(options: dict[str, Any]) -> int:
     if options["is_json"]:
         click.echo(json.dumps([MessageToDict(state, preserving_proto_field_name=True) for state in states], indent=2))
     else:
-        Console(highlight=False).print(sheets(states))
+        Console(highlight=False).print(cache_sheet.sheets(states))
+    return 0
+
+
+@cache.command()
+@cache_options
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+def migration(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Show how far a change of a namespace's embedding model is. It begins by itself when `model` changes."""
+    run(_migration(options))
+
+
+async def _migration(options: dict[str, Any]) -> int:
+    async with client(options) as connection:
+        (state,) = await connection.describe()
+    if options["is_json"]:
+        click.echo(json.dumps(MessageToDict(state.migration, preserving_proto_field_name=True), indent=2))
+    elif state.HasField("migration"):
+        for name, value in cache_sheet.migration(state.migration):
+            click.echo(f"{name.strip()}: {value}")
+    else:
+        click.echo(f"settled: {state.embedding_model}")
+    return 0
+
+
+@cache.command()
+@cache_options
+def rollback(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Have the embedding model before answer again, at once, while its entries are kept."""
+    run(_rollback(options))
+
+
+async def _rollback(options: dict[str, Any]) -> int:
+    async with client(options) as connection:
+        model = await connection.roll_back()
+    click.echo(f"{model} answers again; change `model` of the namespace back before the next restart")
     return 0
 
 

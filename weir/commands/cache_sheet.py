@@ -46,7 +46,19 @@ def _rows(state: wire.NamespaceState) -> Sequence[tuple[str, str]]:
     ]
     if state.HasField("shadow"):
         rows += _shadow(state.shadow)
+    if state.HasField("migration"):
+        rows += migration(state.migration)
     return rows
+
+
+def migration(state: wire.MigrationState) -> Sequence[tuple[str, str]]:
+    """Return how far a change of models is."""
+    phase = wire.MigrationPhase.Name(state.phase).removeprefix("MIGRATION_PHASE_").lower().replace("_", " ")
+    return [
+        ("migration", f"{phase}; {state.read:,} of {state.entries:,} entries read, {state.embedded:,} embedded here"),
+        ("  from", state.old_model),
+        ("  to", state.new_model),
+    ]
 
 
 def _shadow(shadow: wire.ShadowState) -> Sequence[tuple[str, str]]:

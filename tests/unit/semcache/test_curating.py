@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from semcache.answers import Outcome
+from semcache.backends import Phase, Progress
 from semcache.embedder import ModelIdentity
 from semcache.entry import Record, State
-from semcache.errors import StoreUnavailable
+from semcache.errors import StoreRefused, StoreUnavailable
 from semcache.store import Selector
 from semcache.tickets import read_ticket
 from tests.fakes.caches import World, make_world, namespace
@@ -173,3 +174,12 @@ async def test_uses_are_written_from_time_to_time_and_at_the_end() -> None:
     await world.cache.stop()
 
     assert world.store.rows[one].entry.record == Record(hits=2, used_at=world.clock.wall())
+
+
+async def test_a_roll_back_names_what_answers_again_and_needs_something_to_go_back_to() -> None:
+    world = await make_world()
+    with pytest.raises(StoreRefused, match="no other model"):
+        await world.cache.curating.roll_back(world.namespace)
+    world.backends.change = Progress(Phase.MOVED, "old", "new", 3, 2, 3)
+
+    assert await world.cache.curating.roll_back(world.namespace) == "old"

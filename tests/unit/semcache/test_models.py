@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from semcache.backends import Phase, Progress
 from semcache.embedder import Embedder, ModelIdentity
-from semcache.errors import EmbedUnavailable
+from semcache.errors import EmbedUnavailable, StoreRefused
 from semcache.migration.lineage import Find, Lineage
 from semcache.models import Models
 from semcache.namespaces import Namespace, Namespaces
@@ -126,7 +127,20 @@ async def test_another_model_takes_over_where_there_is_nothing_to_carry() -> Non
     await world.change(changed)
     await until(lambda: names(world.models, [changed]) == ["test/b"])
 
-    assert world.models.lineage(changed) is not None
+    assert world.models.progress(changed) == Progress(Phase.SETTLED)
+    await world.models.stop()
+
+
+async def test_a_namespace_whose_model_is_not_there_has_nothing_to_go_back_to() -> None:
+    world = World(A)
+    await world.models.start()
+
+    with pytest.raises(StoreRefused, match="not loaded"):
+        await world.models.roll_back(B)
+    with pytest.raises(StoreRefused, match="no other model"):
+        await world.models.roll_back(A)
+
+    assert world.models.progress(B) == Progress(Phase.SETTLED)
     await world.models.stop()
 
 

@@ -60,3 +60,15 @@ def test_a_namespace_that_nobody_asked_says_so() -> None:
     assert " hits           –: 0 exact, 0 semantic" in lines
     assert " of them wrong  none judged" in lines
     assert " gate           closed, similarity ≥ 0.9; 0 labels" in lines
+
+
+def test_a_change_of_models_says_how_far_it_is() -> None:
+    change = wire.MigrationState(
+        phase=wire.MIGRATION_PHASE_ROLLED_BACK, old_model="a", new_model="b", entries=10, read=7, embedded=1_234
+    )
+
+    assert printed(wire.NamespaceState(namespace="new", migration=change))[-3:] == [
+        " migration      rolled back; 7 of 10 entries read, 1,234 embedded here",
+        "   from         a",
+        "   to           b",
+    ]

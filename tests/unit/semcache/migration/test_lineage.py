@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from semcache.backends import Phase
 from semcache.embedder import Embedder
 from semcache.errors import StoreRefused, StoreUnavailable
-from semcache.migration.lineage import Lineage, Phase
+from semcache.migration.lineage import Lineage
 from semcache.settings import MigrationSettings
 from semcache.store import Selector
 from serving.metrics import Registry
@@ -152,6 +153,18 @@ async def test_a_roll_back_answers_with_all_that_was_stored_since(house: House) 
     assert (lineage.answering.embedder, await house.alias()) == (house.old, house.old.identity.slug)
     assert await prompts_of(lineage.answering.store) == {*PROMPTS, "since"} - {"prompt 3"}
     assert lineage.progress.phase is Phase.ROLLED_BACK
+
+
+async def test_while_the_old_model_answers_there_is_nothing_to_go_back_to(house: House) -> None:
+    await house.with_old_entries()
+    house.new.failure = StoreUnavailable("not yet")  # type: ignore[assignment] # holds the filling
+    lineage = await house.open(house.new)
+
+    with pytest.raises(StoreRefused, match="still answers"):
+        await lineage.roll_back()
+
+    assert (lineage.progress.phase, lineage.progress.old) == (Phase.FILLING, house.old.identity.slug)
+    house.new.failure = None
 
 
 async def test_there_must_be_something_to_go_back_to(house: House) -> None:
