@@ -24,6 +24,35 @@ from tests.fakes.models import model_folder, source_folder
 
 # PyTorch is not installed with the tests; where sentence-transformers is, it is held to the same.
 HAS_ORIGINAL = importlib.util.find_spec("sentence_transformers") is not None
+SINGLE_WORDS = [
+    "password",
+    "fair",
+    "reset",
+    "account",
+    "appreciated",
+    "weather",
+    "invoice",
+    "refund",
+    "cancel",
+    "subscription",
+    "hello",
+    "thanks",
+    "price",
+    "delivery",
+    "address",
+    "telephone",
+    "define",
+    "weir",
+    "river",
+    "photosynthesis",
+    "gravity",
+    "inflation",
+    "python",
+    "javascript",
+    "kubernetes",
+    "latency",
+    "cache",
+]
 KINDS = ["fake", "int8", "fp32", *(["sentence"] if HAS_ORIGINAL else [])]
 
 
@@ -130,3 +159,15 @@ def test_the_library_reports_to_nobody(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", "import semcache.embedders.onnx"], env=environment, check=True)
 
     assert list(tmp_path.rglob("*")) == []
+
+
+async def test_single_words_which_are_the_worst_for_int8_keep_their_cosine_in_the_mean() -> None:
+    embedders = [make_embedder(precision) for precision in ("int8", "fp32")]
+    for each in embedders:
+        await each.start()
+
+    one, other = [(await each.embed(SINGLE_WORDS)).embeddings for each in embedders]
+    for each in embedders:
+        await each.stop()
+
+    assert float((one * other).sum(axis=1).mean()) >= 0.99
