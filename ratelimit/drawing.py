@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ratelimit.accounting import RuleStats, account_refund
 from ratelimit.descriptor import Phase
@@ -31,8 +31,10 @@ from ratelimit.spans import Spans
 from ratelimit.store import Admission
 from ratelimit.verdict import Status
 
-_RESERVING = {Op.RESERVE, Op.AUTO}
-_WITHOUT_HOLDS = {Op.RESERVE: Op.CHARGE, Op.SETTLE: Op.FORCE, Op.AUTO: Op.CHARGE}
+# Names of this module and no members of sets: an enum is hashed in Python, for every draw of every call.
+_CHARGE, _FORCE, _REFUND, _RESERVE, _SETTLE = Op.CHARGE, Op.FORCE, Op.REFUND, Op.RESERVE, Op.SETTLE
+_RELEASE, _AUTO = Op.RELEASE, Op.AUTO
+_FIXED_WINDOW, _REFERENCE, _SECOND = Algorithm.FIXED_WINDOW, Algorithm.REFERENCE, Unit.SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,17 @@ def op_of(step: Step, hits: int, request_id: str) -> Op:
     rule = step.rule
     reserve = rule.modes.reserve if rule is not None else None
     if step.is_refund:
-        return Op.REFUND
+        return _REFUND
     if step.phase is Phase.LOOK:
-        return Op.CHARGE
+        return _CHARGE
     if reserve is None:
         is_late = step.phase is Phase.UNSAID and hits > 0 and rule is not None and rule.modes.is_exhausted
-        return Op.FORCE if is_late or step.phase is Phase.CHARGE else Op.CHARGE
+        return _FORCE if is_late or step.phase is Phase.CHARGE else _CHARGE
     if step.phase is Phase.CHARGE:
-        return Op.SETTLE
+        return _SETTLE
     if hits == 0 or step.phase is Phase.CHECK:
-        return Op.RESERVE
-    return Op.AUTO if request_id else Op.SETTLE
+        return _RESERVE
+    return _AUTO if request_id else _SETTLE
 
 
 def roles(plan: Plan, modes: ModeSettings) -> Sequence[Role]:
@@ -75,14 +77,7 @@ def roles(plan: Plan, modes: ModeSettings) -> Sequence[Role]:
         # A descriptor that nothing limits is a quota that is never over, so the request is never denied.
         is_never = any(step.rule is None for step in plan.steps)
         return [Role.SHADOW if is_never else Role.QUOTA] * len(plan.steps)
-    return [_role(step) for step in plan.steps]
-
-
-def _role(step: Step) -> Role:
-    rule = step.rule
-    if rule is None or rule.shadow_mode:
-        return Role.SHADOW
-    return Role.QUOTA if rule.quota_mode else Role.BLOCK
+    return [step.role for step in plan.steps]
 
 
 def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the batch's
@@ -90,35 +85,44 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
 ) -> Admission:
     """Return what a request wants of its counters."""
     draws: list[Draw] = []
-    is_kept = plan.is_kept or wish is not None
+    is_kept, spends = plan.is_kept or wish is not None, False
     # Most requests are one charge on one counter: by the same rules, without the loops.
     if wish is None and len(plan.steps) == 1 and len(plan.steps[0].countings) == 1:
         [step], [role] = plan.steps, roles(plan, modes)
         [counting] = step.countings
         if not counting.terms.hold_ms and step.phase is not Phase.LOOK:
             cost = step.cost(hits)
-            draw = draw_of(counting, _fitting(op_of(step, cost, request_id), counting), cost, role, request_id, spans)
+            draw = draw_of(counting, _without_holds(op_of(step, cost, request_id)), cost, role, request_id, spans)
             return Admission([draw], deadline, is_kept and cost > 0)
     for step, role in zip(plan.steps, roles(plan, modes), strict=True):
         cost = 0 if step.phase is Phase.LOOK else step.cost(hits)
         op = wish.op if wish is not None else op_of(step, cost, request_id)
         for counting in step.countings:
-            wanted = _fitting(op, counting)
-            spent = 0 if wish is not None and wish.is_look else _hits(step, wanted, cost)
+            wanted = op if counting.terms.hold_ms else _without_holds(op)
+            spent = cost
+            if wanted is _RESERVE or wanted is _AUTO:
+                is_kept, spent = True, cost or _least(step, wanted)
+            if wish is not None and wish.is_look:
+                spent = 0
             draw = draw_of(counting, wanted, spent, role, request_id, spans)
-            draws.append(draw if wish is None or not wish.life_ms else replace(draw, life_ms=wish.life_ms))
-            is_kept |= wanted in _RESERVING
-    return Admission(draws, deadline, is_kept and any(draw.hits for draw in draws))
+            if wish is not None:
+                draw.life_ms = wish.life_ms
+            draws.append(draw)
+            spends = spends or spent > 0
+    return Admission(draws, deadline, is_kept and spends)
 
 
-def _fitting(op: Op, counting: Counting) -> Op:
+def _without_holds(op: Op) -> Op:
     """Return what an operation is on a counter that has no holds."""
-    return op if counting.terms.hold_ms else _WITHOUT_HOLDS.get(op, op)
+    if op is _RESERVE or op is _AUTO:
+        return _CHARGE
+    return _FORCE if op is _SETTLE else op
 
 
-def _hits(step: Step, op: Op, cost: int) -> int:
-    if op is not Op.RESERVE or cost > 0 or step.rule is None:
-        return cost
+def _least(step: Step, op: Op) -> int:
+    """Return what is reserved where the caller names no hits."""
+    if op is _AUTO or step.rule is None:
+        return 0
     reserve = step.rule.modes.reserve
     return reserve.default if reserve is not None else 1
 
@@ -126,13 +130,13 @@ def _hits(step: Step, op: Op, cost: int) -> int:
 def draw_of(counting: Counting, op: Op, hits: int, role: Role, request_id: str, spans: Spans) -> Draw:
     """Return a draw on one counter, in the window of this batch."""
     terms, limit = counting.terms, counting.limit
-    is_per_second = limit.unit is Unit.SECOND
-    if terms.algorithm is Algorithm.REFERENCE:
-        span = spans.of(limit)
-        return Draw(counting.stem + span.suffix, op, hits, terms, role, request_id, 0, span.ttl_seconds, is_per_second)
-    if terms.algorithm is Algorithm.FIXED_WINDOW:
+    algorithm, is_per_second = terms.algorithm, limit.unit is _SECOND
+    if algorithm is _FIXED_WINDOW:
         window = spans.of(limit).window
         return Draw(counting.stem, op, hits, terms, role, request_id, window.start, window.end, is_per_second)
+    if algorithm is _REFERENCE:
+        span = spans.of(limit)
+        return Draw(counting.stem + span.suffix, op, hits, terms, role, request_id, 0, span.ttl_seconds, is_per_second)
     return Draw(counting.stem, op, hits, terms, role, request_id, is_per_second=is_per_second)
 
 
@@ -189,12 +193,9 @@ def _finished(
 
 
 def _candidate(counting: Counting, standing: Standing, spans: Spans) -> Status:
-    limit = counting.limit
-    if counting.terms.algorithm is Algorithm.REFERENCE:
-        reset = spans.of(limit).reset_seconds
-    else:
-        reset = -(-standing.reset_ms // 1000)
-    left = counting.terms.capacity - standing.after - standing.held
+    limit, terms = counting.limit, counting.terms
+    reset = spans.of(limit).reset_seconds if terms.algorithm is _REFERENCE else -(-standing.reset_ms // 1000)
+    left = terms.capacity - standing.after - standing.held
     return Status(standing.is_over, limit, max(0, left), reset)
 
 
@@ -206,10 +207,11 @@ def _is_tighter(one: Status, other: Status) -> bool:
 
 def _account(step: Step, draw: Draw, standing: Standing, near: int, stats: RuleStats) -> None:
     """Count hits; a reservation that is let through is counted when it is charged."""
-    if draw.op is Op.REFUND:
+    op = draw.op
+    if op is _REFUND:
         account_refund(stats, draw.hits)
         return
-    if draw.op is Op.RELEASE or (draw.op is Op.RESERVE and not standing.is_over):
+    if op is _RELEASE or (op is _RESERVE and not standing.is_over):
         return
     stats.total_hits += draw.hits
     if standing.is_over:

@@ -119,6 +119,9 @@ class LeasingStore:
         ]
 
     def _is_mine(self, admission: Admission) -> bool:
+        # Most requests lease nothing: told by their first draw, without a loop.
+        if not admission.draws[0].terms.lease_ms:
+            return False
         has_room = len(self._blocks) + len(admission.draws) <= self._blocks_max
         return all(
             draw.terms.lease_ms

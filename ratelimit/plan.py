@@ -20,7 +20,7 @@ from math import floor
 
 from ratelimit.accounting import near_mark
 from ratelimit.descriptor import Asked, Descriptor, Entry, Phase, Request
-from ratelimit.draw import MEMORY_LIVES, Algorithm, Terms
+from ratelimit.draw import MEMORY_LIVES, Algorithm, Role, Terms
 from ratelimit.dynamic_limit import Place
 from ratelimit.known_limits import KnownLimits
 from ratelimit.limits import Limit
@@ -62,12 +62,22 @@ class Step:
     kind: str = ""
     countings: tuple[Counting, ...] = ()
     """One for each limit, where the rule is counted by modes of our own; else none."""
+    role: Role = Role.SHADOW
+    """What its being over means for the request, unless a mode of the whole service says otherwise."""
 
     def cost(self, hits: int) -> int:
         """Return what this step spends of a request's hits, after weighting."""
         if self.hits is not None:
             return self.hits
         return hits if self.rule is None or not self.rule.modes.weights else self.rule.modes.cost(hits, self.kind)
+
+    def spending(self, hits: int) -> Step:
+        """Return the step of a request that spends this."""
+        # Written out, as below: `replace` asks every field of its class, at three times the price.
+        return Step(
+            self.rule, self.stats_key, self.near_mark, hits, self.is_refund, self.phase, self.kind, self.countings,
+            self.role,
+        )  # fmt: skip
 
 
 NO_RULE = Step(None)
@@ -130,15 +140,18 @@ class Plan:
     def with_hits(self, own_hits: Sequence[int | None]) -> Plan:
         """Return the plan of a request that differs in the hits its descriptors carry, None where they carry none."""
         steps = [
-            step if hits is None or step.rule is None else replace(step, hits=_weighed(step.rule, hits, step.kind))
+            step if hits is None or step.rule is None else step.spending(_weighed(step.rule, hits, step.kind))
             for step, hits in zip(self.steps, own_hits, strict=True)
         ]
-        return replace(self, steps=tuple(steps), changing=None, _adds_up=None)
+        return Plan(
+            self.request, tuple(steps), self.stems, self.is_known_domain, self.is_plain, self.is_kept,
+            self.survives_outage, self.has_extras,
+        )  # fmt: skip
 
     def with_amount(self, hits: int, kinds: Sequence[tuple[str, int]]) -> Plan:
         """Return the plan of a request all of whose descriptors spend this."""
         steps = [
-            step if step.rule is None else replace(step, hits=_total(step.rule, hits, "", kinds)) for step in self.steps
+            step if step.rule is None else step.spending(_total(step.rule, hits, "", kinds)) for step in self.steps
         ]
         return replace(self, steps=tuple(steps), changing=None)
 
@@ -258,6 +271,7 @@ class Planner:
             descriptor.is_refund,
             descriptor.phase,
             descriptor.kind,
+            role=_role(rule),
         )
 
     def stem(self, domain: str, entries: Sequence[Entry]) -> str:
@@ -346,6 +360,12 @@ def own_stem(prefix: str, domain: Domain, entries: Sequence[Entry], limit: Limit
     rest = "".join(f"|{part}" for part in parts[tagged:])
     tag = limit.windowing.tag if limit.windowing is not None else limit.span
     return f"{prefix}{_KEY_VERSION}:{{{'|'.join(parts[:tagged])}}}{rest}#{limit.algorithm.value[0]}{tag}"
+
+
+def _role(rule: Rule) -> Role:
+    if rule.shadow_mode:
+        return Role.SHADOW
+    return Role.QUOTA if rule.quota_mode else Role.BLOCK
 
 
 def _survive(steps: Sequence[Step]) -> bool:

@@ -1,7 +1,6 @@
 -- Admit many ledgers, each by its own rules; `ratelimit/draw.py` has the rules and the words.
 --
--- KEYS[i]    stem of the i-th draw, all ledgers in a row; a stem may come twice. What belongs to a stem is beside it
---            in its slot, since stems carry a hash tag:
+-- KEYS[i]    stems of the counters, each once. What belongs to a stem is beside it in its slot, since stems carry a hash tag:
 --              <stem>:<start>  spent in a fixed window       <stem>:h2  hash: holds and remembered ids by name, and more
 --              <stem>:s        ring of a sliding window      <stem>:d2  sorted set: names by when to look at them again
 --              <stem>:b        "level at" of a bucket        <stem>:r   sorted set: charged ids by when forgotten
@@ -10,9 +9,10 @@
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
--- ARGV[4..]  ledgers: the number of draws, negative where all or nothing, and for each draw
---              terms "algorithm limit window capacity exhausted hold hold_max remember", life * 64 + op * 4 + role, hits, id, start, end (s);
---              life (ms) is that of the hold, 0: the terms' own
+-- ARGV[4]    ledgers, as doubles (little end first): the number of draws, negative where all or nothing, and for each draw
+--              its stem (of KEYS), terms and id (of ARGV; 0: no id), life * 64 + op * 4 + role, hits, start, end (s);
+--              life (ms) is that of the hold, 0: the terms' own. As text they cost more to read than the ledgers to admit
+-- ARGV[5..]  ids, and terms "algorithm limit window capacity exhausted hold hold_max remember"
 --
 -- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over + 2 if it ended a hold,
 -- ms to its reset; or, once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
@@ -37,7 +37,7 @@
 
 local call, try, find, match, floor, ceil = redis.call, redis.pcall, string.find, string.match, math.floor, math.ceil
 local min, max, format = math.min, math.max, string.format
-local KEYS, ARGV = KEYS, ARGV
+local KEYS, ARGV, read_numbers = KEYS, ARGV, struct.unpack
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
 local FORCE, BLOCK, QUOTA = 1, 0, 1
 
@@ -52,18 +52,30 @@ local function whole(number)
   return number == 0 and '0' or format('%.0f', number)
 end
 
+-- A moment in names of keys and fields.
+local texts = { [0] = '0' }
+
+local function text_of(number)
+  local text = texts[number]
+  if not text then
+    text = whole(number)
+    texts[number] = text
+  end
+  return text
+end
+
 local terms_of = {}
 
-local function terms(text)
-  local known = terms_of[text]
+local function terms(index)
+  local known = terms_of[index]
   if known then return known end
   local algorithm, limit, window, capacity, exhausted, hold, hold_max, remember =
-    match(text, '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
+    match(ARGV[index], '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
   known = {
     algorithm = algorithm, limit = limit + 0, window = window + 0, capacity = capacity + 0,
     exhausted = exhausted == '1', hold = hold + 0, hold_max = hold_max + 0, remember = remember + 0, memory = hold * LIVES,
   }
-  terms_of[text] = known
+  terms_of[index] = known
   return known
 end
 
@@ -71,11 +83,11 @@ end
 
 local counters, changed = {}, {}
 
-local function counter_at(stem)
-  local counter = counters[stem]
+local function counter_at(index)
+  local counter = counters[index]
   if not counter then
-    counter = { stem = stem, spent = {} }
-    counters[stem] = counter
+    counter = { stem = KEYS[index], spent = {} }
+    counters[index] = counter
   end
   return counter
 end
@@ -245,16 +257,16 @@ local function tell(before, after, held, flags, reset_ms)
   filled = filled + 5
 end
 
-local next_key, next_arg = 1, 4
+local ledgers = ARGV[4]
+local at, DRAW = 1, '<ddddddd'
 local lone_draw = {}
 
 -- Most ledgers are one charge on one counter without holds and ids: by the same rules, without what they need.
-local function admit_one(t, stem, role, op, at, is_kept)
-  local start, counter = ARGV[at + 4], counter_at(stem)
-  lone_draw.start, lone_draw.finish = start + 0, ARGV[at + 5] + 0
+local function admit_one(t, counter, role, op, is_kept, hits, start_number, finish)
+  local start = text_of(start_number)
+  lone_draw.start, lone_draw.finish = start_number, finish
   local before, problem = read(counter, t, start)
   if not before then return problem end
-  local hits = ARGV[at + 2] + 0
   local excess = before + hits - t.capacity
   local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
   if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
@@ -521,7 +533,7 @@ local function fingerprint(draw, op)
   if draw.terms.remember == 0 or draw.id == '' or draw.hits == 0 or op == RESERVE or op == RELEASE or op == LEASE then
     return nil
   end
-  return (op == REFUND and 'r' or 'c') .. draw.hits_text .. ':' .. draw.id
+  return (op == REFUND and 'r' or 'c') .. whole(draw.hits) .. ':' .. draw.id
 end
 
 local function is_repeat(counter, charged)
@@ -551,7 +563,7 @@ local function tell_of(counter, draw, effect, op)
     effect.taken = draw.hits
     trial.spent[start] = max(0, (trial.spent[start] or counter.spent[start]) - draw.hits)
     if draw.id ~= '' and t.remember > 0 then
-      effect.forgotten = 'c' .. draw.hits_text .. ':' .. draw.id
+      effect.forgotten = 'c' .. whole(draw.hits) .. ':' .. draw.id
       trial.forgotten[effect.forgotten], trial.charged[effect.forgotten] = true, nil
     end
   end
@@ -681,7 +693,7 @@ local function counter_for(draw)
     end
   end
   if t.remember > 0 and not counter.ids then
-    local ids = beside(draw.stem, t.algorithm) .. ':r'
+    local ids = beside(counter.stem, t.algorithm) .. ':r'
     local size = try('ZCARD', ids)
     if type(size) == 'table' then return nil, size.err end
     counter.ids = ids
@@ -698,17 +710,16 @@ end
 local draws, effects, mine = {}, {}, {}
 
 local function read_draw(i)
-  local at, draw = next_arg + 6 * (i - 1), draws[i]
+  local draw = draws[i]
   if not draw then
     draw = {}
     draws[i], effects[i] = draw, {}
   end
-  local head, t = ARGV[at + 1] + 0, terms(ARGV[at])
-  local life = floor(head / 64)
-  draw.stem, draw.terms, draw.op, draw.role = KEYS[next_key + i - 1], t, floor(head / 4) % 16, head % 4
+  local stem, of_terms, id, head, hits, start, finish = read_numbers(DRAW, ledgers, at + 56 * (i - 1))
+  local t, life = terms(of_terms), floor(head / 64)
+  draw.stem, draw.terms, draw.op, draw.role = stem, t, floor(head / 4) % 16, head % 4
   draw.life = life > 0 and min(life, t.hold) or t.hold
-  draw.hits, draw.hits_text, draw.id = ARGV[at + 2] + 0, ARGV[at + 2], ARGV[at + 3]
-  draw.start_text, draw.start, draw.finish = ARGV[at + 4], ARGV[at + 4] + 0, ARGV[at + 5] + 0
+  draw.hits, draw.id, draw.start_text, draw.start, draw.finish = hits, id > 0 and ARGV[id] or '', text_of(start), start, finish
   return draw
 end
 
@@ -733,29 +744,28 @@ local admit_all, write_holds
 
 local function admit(width, is_kept)
   if width == 1 then
-    local t, head = terms(ARGV[next_arg]), ARGV[next_arg + 1] + 0
-    local op = floor(head / 4) % 16
+    local stem, of_terms, _, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
+    local t, op = terms(of_terms), floor(head / 4) % 16
     if op <= FORCE and t.hold == 0 and t.remember == 0 then
-      return admit_one(t, KEYS[next_key], head % 4, op, next_arg, is_kept)
+      return admit_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
     end
   end
   if not admit_all then admit_all, write_holds = all_else() end
   return admit_all(width, is_kept)
 end
 
-while ARGV[next_arg] do
-  local width = ARGV[next_arg] + 0
+while at <= #ledgers do
+  local width = read_numbers('<d', ledgers, at)
   local is_kept = width < 0
   if is_kept then width = -width end
-  next_arg = next_arg + 1
+  at = at + 8
   local problem = admit(width, is_kept)
   if problem then
     if find(problem, '^READONLY') then return redis.error_reply(problem) end
     filled = filled + 1
     reply[filled] = problem
   end
-  next_key = next_key + width
-  next_arg = next_arg + 6 * width
+  at = at + 56 * width
 end
 for _, counter in ipairs(changed) do
   if counter.is_touched then write_holds(counter) end

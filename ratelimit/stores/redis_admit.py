@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
+from struct import pack
 
-from ratelimit.draw import Algorithm, Draw, Standing, Terms
+from ratelimit.draw import Algorithm, Draw, Standing, Standings, Terms
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout
 from ratelimit.store import Admission, AdmissionOutcome
 from ratelimit.stores.redis_errors import error_of
@@ -24,6 +25,7 @@ _LETTERS = {
     Algorithm.TOKEN_BUCKET: "b",
     Algorithm.REFERENCE: "r",
 }
+_INTEGERS = {int}
 _SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
 
 
@@ -87,10 +89,11 @@ def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
         if error is None:
             if not isinstance(command.reply, list):
                 raise TypeError  # noqa: TRY301 - one place answers all that makes no sense
-            answers = iter(command.reply)
+            at = 0
             for share in shares:
-                share.outcome = _read_one(answers, len(share.admission.draws))
-    except (TypeError, StopIteration, RuntimeError):
+                share.outcome = _read_one(command.reply, at, len(share.admission.draws))
+                at += 1 if isinstance(share.outcome, StoreRefused) else _NUMBERS * len(share.outcome)
+    except (TypeError, ValueError, IndexError):
         error = StoreTimeout("Redis gave an answer that makes no sense")
     if error is not None:
         for share in shares:
@@ -98,23 +101,30 @@ def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
 
 
 def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, int]) -> Command:
-    keys: list[str] = []
-    numbers: list[str | int] = [*common]
+    stems: dict[str, int] = {}
+    texts: dict[str, int] = {"": 0}
+    numbers: list[int] = []
     for share in shares:
         draws = share.admission.draws
         numbers.append(-len(draws) if share.admission.is_kept else len(draws))
         for draw in draws:
-            keys.append(draw.stem)
+            text = _terms(draw.terms)
             numbers += (
-                _terms(draw.terms),
+                stems.setdefault(draw.stem, len(stems) + 1),
+                texts.setdefault(text, len(texts) + _TEXTS_FROM),
+                texts.setdefault(draw.id, len(texts) + _TEXTS_FROM),
                 draw.life_ms * 64 + draw.op * 4 + draw.role,
                 draw.hits,
-                draw.id,
                 draw.start,
                 draw.end,
             )
-    return Command(("EVALSHA", ADMIT.digest, len(keys), *keys, *numbers), slot, ADMIT)
+    del texts[""]
+    ledgers = pack(f"<{len(numbers)}d", *numbers)
+    return Command(("EVALSHA", ADMIT.digest, len(stems), *stems, *common, ledgers, *texts), slot, ADMIT)
 
+
+# Of ARGV; what stands before is one less, for the text of no id that is not sent.
+_TEXTS_FROM = 4
 
 # By identity, since hashing terms costs more than writing them; a rule's terms are one object. Bounded: new rules bring
 # new ones.
@@ -136,19 +146,18 @@ def _terms(terms: Terms) -> str:
     return text
 
 
-def _read_one(answers: Iterator[Reply], draws: int) -> AdmissionOutcome:
+# Of each draw: before, after, held, flags, reset.
+_NUMBERS = 5
+
+
+def _read_one(answers: Sequence[Reply], at: int, draws: int) -> Standings | StoreRefused:
+    if isinstance(answers[at], bytes):
+        return StoreRefused(answers[at].decode())
+    mine = answers[at : at + _NUMBERS * draws]
+    if set(map(type, mine)) != _INTEGERS:
+        raise TypeError
     standings = []
-    for _ in range(draws):
-        before = next(answers)
-        if isinstance(before, bytes):
-            return StoreRefused(before.decode())
-        if not isinstance(before, int):
-            raise TypeError
-        # The script gives numbers, or nothing that makes sense: the first operation on anything else raises TypeError.
-        after, held, flags, reset_ms = next(answers), next(answers), next(answers), next(answers)
-        if not (
-            isinstance(after, int) and isinstance(held, int) and isinstance(flags, int) and isinstance(reset_ms, int)
-        ):
-            raise TypeError
+    for start in range(0, _NUMBERS * draws, _NUMBERS):
+        before, after, held, flags, reset_ms = mine[start : start + _NUMBERS]
         standings.append(Standing(before, after, held, flags & 1 == 1, reset_ms, flags & 2 == 2))
     return standings
