@@ -140,7 +140,7 @@ class LimiterSettings(Group):
     """Reservations that one counter may have at a time, and charged request ids that it remembers."""
     dynamic_limits_max: int = Field(default=100_000, ge=1)
     """Dynamic limits that may be in force at a time, for rules with a `ceiling`; beyond it SetLimit is RESOURCE_EXHAUSTED.
-    Each replica keeps all of them in memory."""
+    Each replica keeps all of them in memory, some 25 MiB for 100,000 of two entries."""
     dynamic_limits_refresh: Seconds = Field(default=1.0, gt=0)
     """Time between two looks at what changed among them. A change is in force on every replica after this and REDIS_TIMEOUT
     at most, as long as Redis answers; while it does not, the last known stay in force. Without a rule that has a `ceiling`
