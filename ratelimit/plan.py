@@ -188,9 +188,7 @@ class Planner:
         return changing.plan or plan
 
     def _names_of(self, request: Asked, rules: RuleSet) -> Sequence[str]:
-        domain = rules.domains.get(request.domain)
-        if domain is None:
-            return ()
+        domain = rules.domains[request.domain]
         matches = [domain.match(each.entries) for each in request.descriptors if each.override is None]
         return [name for match in matches if match is not None for name in _names(domain, match)]
 

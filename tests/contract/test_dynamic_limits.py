@@ -6,17 +6,20 @@ import math
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from hashlib import sha1
 
 import pytest
 from pydantic import SecretStr
 
 from ratelimit.dynamic_limit import DynamicLimit, DynamicLimitStore, LimitsFull, Page, Place, VersionConflict
-from ratelimit.errors import StoreRefused, StoreUnavailable
+from ratelimit.errors import StoreRefused, StoreTimeout, StoreUnavailable
+from ratelimit.stores import redis_limits as module
 from ratelimit.stores.memory_limits import MemoryLimits
 from ratelimit.stores.redis_limits import RedisLimits
 from serving.clock import SystemClock
 from serving.metrics import Registry
 from serving.redis_client import RedisClient
+from serving.redis_node import Script
 from serving.settings import RedisSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.redis_servers import RedisCluster, RedisServer, free_port
@@ -218,3 +221,25 @@ async def test_a_key_of_another_kind_refuses_the_change(redis_server: RedisServe
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
         await store.read(0, deadline=math.inf)
     await store.stop()
+
+
+async def test_what_makes_no_sense_may_have_been_done(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = redis_limits(RedisSettings(url=SecretStr(str(redis_server.path))), FakeClock())
+    await store.put("a", 1, ttl_ms=0, expected_version=None, deadline=math.inf)
+    redis_server.ask("HSET", store._keys[1], "a", "x y 0")
+    errors = []
+    for body in ("", "return 1"):
+        if body:
+            script = Script(sha1(body.encode()).hexdigest(), body)
+            monkeypatch.setattr(module, "READ", script)
+            monkeypatch.setattr(module, "PUT", script)
+        with pytest.raises(StoreTimeout) as raised:
+            await store.read(0, deadline=math.inf)
+        errors.append(str(raised.value))
+    with pytest.raises(StoreTimeout) as raised:
+        await store.put("a", 1, ttl_ms=0, expected_version=None, deadline=math.inf)
+    await store.stop()
+
+    assert {*errors, str(raised.value)} == {"Redis gave an answer that makes no sense"}

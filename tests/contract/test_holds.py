@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 import uuid
+from typing import Any
 
 import pytest
 
 from protos.ratelimit.v1 import admin_pb2 as admin
 from protos.ratelimit.v1 import limiter_pb2 as wire
 from ratelimit.draw import Algorithm, Draw, Op, Terms
-from ratelimit.errors import StoreError
+from ratelimit.errors import StoreError, StoreTimeout, StoreUnavailable
 from ratelimit.store import Admission, HoldsPage
+from ratelimit.stores import redis_holds
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import RedisStore
 from serving.calls import StatusCode
+from serving.metrics import Registry
+from serving.redis_node import Command
 from tests.contract.harness import CLUSTER, MEMORY, PLAIN, SINGLE, Harness, Kind
+from tests.contract.redis_stores import CLOCK, opened, settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.desks import Apis
+from tests.fakes.redis_servers import RedisServer, free_port
 
 RULES = """
 domain: llm
@@ -178,3 +186,44 @@ async def test_what_is_no_hash_of_holds_is_told(harness: Harness) -> None:
     page = await harness.store.holds(draw, cursor="", most=10, now=harness.now, deadline=math.inf)
 
     assert isinstance(page, StoreError)
+
+
+async def test_holds_end_by_the_clock_of_the_server(redis_server: RedisServer) -> None:
+    async with opened(settings(redis_server.path, socket_type="unix")) as store:
+        terms = Terms(Algorithm.FIXED_WINDOW, 1_000, 0, 1_000, hold_ms=60_000, hold_max=1_000)
+        now = CLOCK.wall()
+        start = int(now) // 3600 * 3600
+        draw = Draw(f"{{{uuid.uuid4().hex}}}k", Op.RESERVE, 7, terms, id="one", start=start, end=start + 3600)
+        await store.admit((), [Admission([draw], math.inf, is_kept=True)], now)
+        page = await store.holds(draw, cursor="", most=10, now=0.0, deadline=math.inf)
+
+    assert isinstance(page, HoldsPage)
+    assert [hold.id for hold in page.holds] == ["one"]
+
+
+@pytest.mark.parametrize("replies", [(1, [b"0", []]), ([b"1", b"2"], 1), ([b"1", b"2"], [b"0", [b"ia", b"1:2"]])])
+def test_an_answer_that_makes_no_sense_is_an_error(replies: tuple[Any, Any]) -> None:
+    commands = [Command((), reply=reply) for reply in replies]
+    page = redis_holds.read(commands, 0)
+
+    assert isinstance(page, StoreTimeout)
+
+
+@pytest.mark.parametrize("is_reached", [False, True])
+async def test_counters_that_are_away_are_told(*, is_reached: bool) -> None:
+    away = settings(f"127.0.0.1:{free_port()}", timeout=0.2)
+    store = RedisStore(away, None, Registry(), CLOCK)
+    apis = await Apis(RULES, store=store if not is_reached else Forgetful(10), clock=CLOCK).start()
+    descriptor = wire.Descriptor(entries=[wire.Entry(key="fixed", value="x")])
+    failure = await apis.failure("ListHolds", admin.ListHoldsRequest(domain="llm", descriptor=descriptor))
+    await store.stop()
+
+    assert failure.status in {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED}
+
+
+class Forgetful(MemoryStore):
+    """Counts, and is away for who asks for holds."""
+
+    async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
+        del draw, cursor, most, now, deadline
+        return StoreUnavailable("away")

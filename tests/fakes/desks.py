@@ -47,6 +47,7 @@ class Apis:
         store: Store | None = None,
         clock: Clock | None = None,
         callers: Iterable[CallerRule] = (EVERYONE,),
+        limits: MemoryLimits | None = None,
         show: Show = plainly,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -58,7 +59,7 @@ class Apis:
         self.limiter = Limiter(self.store, self.clock, self.stats, windows=Windows(), spenders=self.spenders)
         self.known_limits = KnownLimits()
         self.planner = Planner(limits=self.known_limits)
-        self.limits = MemoryLimits(self.clock, limits_max=3)
+        self.limits = limits or MemoryLimits(self.clock, limits_max=3)
         self.refreshing = Refreshing(
             self.limits, self.known_limits, self.rules, self.clock, self.registry, interval_seconds=60.0
         )

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import grpc
 import pytest
 
-from protos.ratelimit.v1.limiter_pb2 import ExchangeRequest
+from protos.ratelimit.v1.limiter_pb2 import ExchangeRequest, ExchangeResponse
 from ratelimit.client import LimiterAway, LimiterClient, LimiterRefused
+from ratelimit.client.exchange import Exchange, _Waiting
 from ratelimit.errors import StoreUnavailable
 from ratelimit.rights import holder_of
 from ratelimit.store import Admission, AdmissionOutcome, Ledger, Outcome
 from ratelimit.stores.memory import MemoryStore
 from serving.clock import SystemClock
+from serving.grpc_handlers import Paths
 from serving.grpc_server import GrpcServer
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
@@ -57,6 +60,16 @@ class Store(MemoryStore):
         return answer
 
 
+ODD = "/weir.ratelimit.v1.LimiterService/Odd"
+
+
+async def odd(messages: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
+    """Answer the first message with what nobody asked, and end."""
+    async for _ in messages:
+        yield ExchangeResponse(answers=[ExchangeResponse.Answer(id=2**40)]).SerializeToString()
+        return
+
+
 class Served:
     """A service that can be restarted."""
 
@@ -67,7 +80,7 @@ class Served:
 
     async def start(self) -> None:
         settings = GrpcSettings(grpc_host="127.0.0.1", grpc_port=self.port)
-        handlers = self.apis.own.handlers()
+        handlers = [*self.apis.own.handlers(), Paths({ODD: grpc.stream_stream_rpc_method_handler(odd)})]
         methods = [method for method in self.apis.own.methods() if "weir" in method.path]
         self.server = GrpcServer(settings, methods, SystemClock(), Registry(), handlers=handlers, grace_seconds=0.0)
         await self.server.start()
@@ -243,3 +256,59 @@ async def test_where_nobody_answers_the_client_does_what_it_was_told(on_error: A
         answer = await stream.charge(tenant="acme")
 
     assert (answer.is_allowed, answer.is_answered) == (on_error == "open", False)
+
+
+async def test_a_call_that_may_wait_longer_is_sent_again_once_the_least_patient_one_has_given_up(
+    served: Served,
+) -> None:
+    async with (
+        served.client(timeout_seconds=2.0, settle_timeout_seconds=30.0, on_error="open") as limits,
+        limits.exchange() as stream,
+        stream.reserve(800, tenant="acme") as hold,
+    ):
+        served.store.hanging = asyncio.Event()
+        gone = await stream.charge(1, tenant="other")
+        served.store.hanging.set()
+        hold.settle(300)
+
+    assert not gone.is_answered
+    assert await spent(served) == (300, 0)
+
+
+async def test_a_stream_that_ends_or_answers_what_nobody_asked_hurts_no_call(served: Served) -> None:
+    async with served.client() as limits, limits.exchange() as stream:
+        real, opened = stream._open_stream, list[str]()
+        strange = limits._channel.stream_stream(ODD, ExchangeRequest.SerializeToString, ExchangeResponse.FromString)
+
+        def open_stream() -> Any:
+            opened.append("")
+            return strange() if len(opened) == 1 else real()
+
+        stream._open_stream = open_stream
+        answer = await stream.charge(5, tenant="acme")
+
+    assert (answer.is_answered, len(opened), await spent(served)) == (True, 2, (5, 0))
+
+
+async def test_an_answer_that_comes_as_its_caller_leaves_is_nobodys() -> None:
+    waiting = _Waiting(ExchangeRequest.Call(), 1.0)
+    waiting.answered.cancel()
+    waiting.end(None)
+
+    assert waiting.answered.cancelled()
+
+
+async def test_what_never_began_is_let_go_of_all_the_same(served: Served) -> None:
+    async with served.client() as limits:
+        exchange = Exchange(
+            limits._channel.stream_stream(ODD),
+            calls_max=1,
+            in_flight_max=1,
+            domain="llm",
+            on_error="open",
+            timeout_seconds=1.0,
+            settle_timeout_seconds=1.0,
+        )
+        await exchange.stop()
+
+        assert exchange._waiting == {}

@@ -210,3 +210,40 @@ def test_from_a_bucket_goes_back_what_has_not_left_it_meanwhile() -> None:
     block.grant(50, 10, (state,), 1_000.0)
 
     assert block.close(1_004.5)[0] == 40 - 9
+
+
+async def test_who_waited_for_another_to_take_a_block_spends_of_that() -> None:
+    counter = Counter()
+    lease = counter.lease()
+    await lease.spend(64)
+    begun = asyncio.Event()
+    charge = counter.charge
+
+    async def slow(tokens: int) -> Answer:
+        begun.set()
+        await asyncio.sleep(0)
+        return await charge(tokens)
+
+    lease._charge = slow
+    first = asyncio.create_task(lease.spend(3))
+    await begun.wait()
+    await asyncio.gather(first, lease.spend(2), lease.spend(1))
+
+    assert counter.charged == [64, 100]
+
+
+async def test_a_block_that_was_renewed_as_its_time_ended_is_kept() -> None:
+    counter = Counter()
+    lease = counter.lease(ttl_seconds=0.05)
+    for _ in range(2):
+        await lease.spend(2)
+    async with lease._taking:
+        counter.clock.advance(0.05)
+        # Longer than the block's time: whoever gives it back waits at the lock by now.
+        async with asyncio.timeout(20.0):
+            while not lease._taking._waiters:  # noqa: ASYNC110 - what ends is time
+                await asyncio.sleep(0.005)
+        lease._block.ends_at = counter.clock.steady() + 3_600
+    await asyncio.sleep(0)
+
+    assert (counter.refunded, lease.left) == ([], 2)

@@ -7,9 +7,13 @@ import pytest
 from protos.interop.rls.v1 import rls_pb2
 from protos.ratelimit.v1 import admin_pb2 as wire
 from protos.ratelimit.v1 import limiter_pb2
+from ratelimit.dynamic_limit import PAGE_MAX, DynamicLimit, Page
+from ratelimit.errors import StoreTimeout, StoreUnavailable
 from ratelimit.rights import CallerRule, Role, holder_of
+from ratelimit.stores.memory_limits import MemoryLimits
 from serving.calls import Caller, StatusCode
 from serving.rights import digest
+from tests.fakes.clock import FakeClock
 from tests.fakes.desks import Apis
 
 RULES = """domain: llm
@@ -238,6 +242,39 @@ async def test_what_the_rules_have_no_place_for_any_more_is_listed_as_such_and_c
 
     assert [(each.window, each.rule, each.ceiling) for each in answer.limits] == [("minute", "", 0)]
     assert (cleared.cleared, (await counter(apis, tenant="acme")).limit) == (True, 100)
+
+
+async def test_where_no_rule_has_it_any_more_what_is_to_be_cleared_is_named_in_full(apis: Apis) -> None:
+    request = wire.ClearLimitRequest(domain="llm", descriptor=descriptor(user="x"))
+
+    assert (await apis.failure("ClearLimit", request)).status == StatusCode.NOT_FOUND
+
+
+class Away(MemoryLimits):
+    """A store that does not answer."""
+
+    async def read(self, after: int, *, most: int = PAGE_MAX, deadline: float) -> Page:
+        del after, most, deadline
+        raise StoreUnavailable("away")
+
+    async def put(
+        self, name: str, amount: int, *, ttl_ms: int, expected_version: int | None, deadline: float
+    ) -> DynamicLimit:
+        del name, amount, ttl_ms, expected_version, deadline
+        raise StoreTimeout("no answer")
+
+
+async def test_a_store_that_does_not_answer_is_told_with_what_may_have_happened() -> None:
+    apis = Apis(RULES, limits=Away(FakeClock(), limits_max=1))
+    await apis.start()
+    put_failure = await apis.failure("SetLimit", setting(5, tenant="a"))
+    list_failure = await apis.failure("ListLimits", wire.ListLimitsRequest())
+
+    assert (put_failure.status, put_failure.detail) == (
+        StatusCode.DEADLINE_EXCEEDED,
+        "no answer; it may have been changed",
+    )
+    assert (list_failure.status, list_failure.detail) == (StatusCode.UNAVAILABLE, "away")
 
 
 async def test_only_who_may_administer_the_domain_changes_its_limits() -> None:
