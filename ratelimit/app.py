@@ -97,7 +97,7 @@ class Service:
         self.registry.add_source(lambda: self.stats.samples(clock.steady()))
         self.rules = Rules(settings.config, self.registry, shower(settings.log), make_home(settings))
         self.store = make_store(settings, self.registry, clock)
-        self.outage = make_outage(settings, self.store, self.registry, clock)
+        self.outage = make_outage(settings, self.store, self.registry, clock, self.rules)
         self.source = make_source(settings, self.rules)
         self.telemetry = Telemetry(settings.stats, self.registry, settings.tracing, clock=clock)
         self.tracing: list[Part] = []
@@ -290,12 +290,18 @@ def make_limits(settings: Settings, registry: Registry, clock: Clock) -> Dynamic
     )
 
 
-def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clock) -> Outage | None:
+def make_outage(settings: Settings, store: Store, registry: Registry, clock: Clock, rules: Rules) -> Outage | None:
     """Return what answers while the store is away; a store in this process never is."""
     if settings.limiter.backend_type != "redis":
         return None
     local = MemoryStore(settings.limiter.memory_counters_max)
-    return Outage(store, local, clock, registry, replay_max=settings.limiter.store_replay_max)
+    outage = Outage(store, local, clock, registry, replay_max=settings.limiter.store_replay_max)
+
+    def turn() -> None:
+        outage.is_wanted = rules.current is not None and rules.current.survives_outages
+
+    rules.subscribe(turn)
+    return outage
 
 
 def make_overlay(settings: ConfigSettings, rules: Rules) -> Following | None:

@@ -114,7 +114,7 @@ class Limiter:
         if self._spenders is not None:
             self._spenders.turn(self._clock.steady())
         drafts = self._drafts(asks, modes, now, spans)
-        if self._outage is not None:
+        if self._outage is not None and self._outage.is_wanted:
             self._hasten(drafts)
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
         admissions = [draft.admission for draft in drafts if draft.admission is not None]

@@ -55,6 +55,8 @@ class Outage:
         self._local = local
         self._clock = clock
         self._replay_max = replay_max
+        self.is_wanted = True
+        """Whether any rule in force has an answer of its own; no call is looked at for one where none has."""
         self._waiting: deque[Admission] = deque()
         self._task: asyncio.Task[None] | None = None
         self._answers = {mode: registry.counter("weir.store_error.answers", mode=mode.value) for mode in OnStoreError}

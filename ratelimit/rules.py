@@ -206,10 +206,14 @@ def joined(key: str, value: str) -> str:
 class RuleSet:
     """Everything loaded, as one unit: replaced whole, never changed."""
 
-    def __init__(self, domains: Mapping[str, Domain], *, has_ceilings: bool = False) -> None:
+    def __init__(
+        self, domains: Mapping[str, Domain], *, has_ceilings: bool = False, survives_outages: bool = False
+    ) -> None:
         self.domains = domains
         self.has_ceilings = has_ceilings
         """Whether dynamic limits are to be looked for at all."""
+        self.survives_outages = survives_outages
+        """Whether any rule says what to answer while the counters cannot be reached."""
 
     def dump(self) -> list[str]:
         """List every limit, one line each, in the words of the reference's `/rlconfig`."""

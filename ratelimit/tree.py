@@ -8,7 +8,7 @@ from ratelimit import atomicity, own_keys
 from ratelimit.atomicity import ANYWHERE, Home, Placed
 from ratelimit.errors import ConfigError, Problem
 from ratelimit.limits import Limit, Unit
-from ratelimit.modes import REFERENCE_MODES
+from ratelimit.modes import REFERENCE_MODES, OnStoreError
 from ratelimit.rules import Domain, Node, Rule, RuleSet, Show, joined, pattern, plainly
 from ratelimit.specs import DescriptorSpec, DomainSpec, LimitSpec, Where
 
@@ -27,7 +27,11 @@ def build(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plai
     wrong = builder.problems or list(atomicity.problems(builder.placed, home))
     if wrong:
         raise ConfigError(wrong)
-    return RuleSet(builder.domains, has_ceilings=any(each.rule.has_ceiling for each in builder.placed))
+    return RuleSet(
+        builder.domains,
+        has_ceilings=any(each.rule.has_ceiling for each in builder.placed),
+        survives_outages=any(each.rule.modes.on_store_error is not OnStoreError.ERROR for each in builder.placed),
+    )
 
 
 def problems(specs: Iterable[DomainSpec], *, merge: bool = False, show: Show = plainly) -> list[Problem]:
