@@ -1,4 +1,7 @@
-"""How long a call takes: at fixed rates whatever the answers do (open loop), and alone on one stream."""
+"""How long a call takes: at fixed rates whatever the answers do (open loop), and alone on one stream.
+
+h2load sends every 10 ms what is due by then: 20 calls at once at 2,000/s. The last of a burst is what p99 tells.
+"""
 
 from __future__ import annotations
 
