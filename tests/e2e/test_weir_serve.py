@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import grpc.aio
@@ -111,3 +113,34 @@ async def test_both_answer_drain_together_and_leave_everything_to_who_starts_nex
 
 async def _are(both: Both, expected: list[str]) -> bool:
     return await both.statuses() == expected
+
+
+async def test_what_was_acknowledged_is_there_however_often_it_is_killed(both: Both) -> None:
+    acknowledged: list[str] = []
+    for killing in range(3):
+        enough = len(acknowledged) + 10
+        async with cache_of(both) as cache:
+            offering = [asyncio.create_task(_offer(cache, f"{killing}-{n}", acknowledged)) for n in range(4)]
+            await eventually(lambda enough=enough: _has(acknowledged, enough))  # type: ignore[misc]
+            both.process.kill()
+            await asyncio.gather(*offering, both.process.wait())
+        await both.start()
+
+    async with cache_of(both) as cache:
+        found = [await cache.lookup(prompt, exact_only=True) for prompt in acknowledged]
+
+    assert len(acknowledged) >= 30
+    assert {each.outcome for each in found} == {"exact"}
+
+
+async def _offer(cache: CacheClient, name: str, acknowledged: list[str]) -> None:
+    """Offer one answer after the other, until nobody takes them."""
+    for number in count():
+        prompt = f"{PROMPT} Of account {name}-{number}?"
+        if not (await cache.store(prompt, "By mail.")).is_stored:
+            return
+        acknowledged.append(prompt)
+
+
+async def _has(acknowledged: list[str], number: int) -> bool:
+    return len(acknowledged) >= number
