@@ -262,6 +262,7 @@ class Cache:
             ns=namespace.name,
             outcome=answer.outcome.name.lower(),
             reason=answer.reason.name.lower(),
+            step=answer.step,
         ).add()
         if answer.guard:
             self._registry.counter("weir.semcache.guards", ns=namespace.name, guard=answer.guard).add()

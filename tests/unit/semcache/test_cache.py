@@ -199,7 +199,7 @@ async def test_lookups_are_counted_by_how_they_ended() -> None:
     tally = world.cache.tally(world.namespace)
 
     assert (tally.exact_hits, tally.semantic_hits, tally.misses, tally.bypasses) == (1, 2, 1, 1)
-    assert world.value("lookups", outcome="semantic", reason="none", ns="support") == 2
+    assert world.value("lookups", outcome="semantic", reason="none", step="verifier", ns="support") == 2
     assert tally.saved.output_tokens == 3 * completion().usage.output_tokens
 
 
