@@ -28,8 +28,9 @@ from redis.exceptions import RedisError
 from serving.redis_link import Link, NotSent, ReplyError
 from serving.settings import RedisSettings, SettingsError
 
-# A peer that is gone without a word is noticed after 45 s on a connection that only listens.
+# A peer that is gone without a word is noticed after 45 s on a connection that only listens. Some platforms lack some.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+_KEEPALIVE_OPTIONS = [(getattr(socket, name), value) for name, value in _KEEPALIVE.items() if hasattr(socket, name)]
 
 MakeLink = Callable[[], Link]
 
@@ -220,6 +221,5 @@ def _from_url(url: str, *, is_tls: bool) -> Address:
 
 def _keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    for option, value in _KEEPALIVE_OPTIONS:
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -82,11 +82,6 @@ class Link(asyncio.Protocol):
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def is_open(self) -> bool:
-        """Whether it can be written to."""
-        return self._transport is not None and not self._transport.is_closing() and not self._is_retired
-
-    @property
     def in_flight(self) -> int:
         """Questions whose replies have not come, those given up included."""
         return len(self._waiting)

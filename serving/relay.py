@@ -70,24 +70,23 @@ def ends_between_frames(data: bytes) -> bool:
 class _Side(asyncio.Protocol):
     """One end of a link: what it reads is written to the other."""
 
+    other: asyncio.Transport
+    """Known before there is anything to pass on."""
+
     def __init__(self, link: _Link) -> None:
         self._link = link
-        self.other: asyncio.Transport | None = None
 
     def data_received(self, data: bytes) -> None:
         """Pass on."""
-        if self.other is not None:
-            self.other.write(data)
+        self.other.write(data)
 
     def pause_writing(self) -> None:
         """Read no more of what cannot be written."""
-        if self.other is not None:
-            self.other.pause_reading()
+        self.other.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
-        if self.other is not None:
-            self.other.resume_reading()
+        self.other.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the reason is the peer's business
         """End the link."""
@@ -100,8 +99,14 @@ class _Client(_Side):
     def __init__(self, link: _Link, sieve: Sieve) -> None:
         super().__init__(link)
         self._sieve = sieve
-        self.early: list[bytes | bytearray] = []
-        """What came with the end of the handshake, before the front was reached."""
+        self._early: list[bytes | bytearray] | None = []
+        """What came with the end of the handshake, before the front was reached; None: it is."""
+
+    def join(self, front: asyncio.Transport) -> None:
+        """Pass on what came, and what will."""
+        self.other = front
+        front.writelines(self._early or ())
+        self._early = None
 
     def data_received(self, data: bytes) -> None:
         """Pass on what may pass, or keep it until there is a front to pass it to."""
@@ -111,14 +116,14 @@ class _Client(_Side):
             _LOG.debug("a connection is ended: %s", error)
             self._link.abort()
             return
-        if self.other is not None:
+        if self._early is None:
             self.other.write(passed)
         else:
-            self.early.append(passed)
+            self._early.append(passed)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and stay for the answers; over TLS one end is the end of both."""
-        if self._link.is_tls or self.other is None:
+        if self._link.is_tls or self._early is not None:
             return False
         self.other.write_eof()
         return True
@@ -137,6 +142,8 @@ class _Parting(_Side):
 class _Link:
     """One client and its connection to the front."""
 
+    _opening: asyncio.Task[None]
+
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._loop = asyncio.get_running_loop()
@@ -144,7 +151,6 @@ class _Link:
         self._front = _Side(self)
         self._transports: list[asyncio.Transport] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._opening: asyncio.Task[None] | None = None
         self._is_closing = False
         self._lost = 0
         self.is_tls = relay.is_tls
@@ -179,8 +185,7 @@ class _Link:
         """End both connections now."""
         self._is_closing = True
         self._forget()
-        if self._opening is not None:
-            self._opening.cancel()
+        self._opening.cancel()
         for transport in self._transports:
             transport.abort()
 
@@ -222,9 +227,7 @@ class _Link:
         settings = self._relay.settings
         for transport in self._transports:
             transport.set_write_buffer_limits(settings.grpc_relay_buffer_bytes_max)
-        self._client.other = front
-        front.writelines(self._client.early)
-        self._client.early.clear()
+        self._client.join(front)
         client.resume_reading()
         if settings.grpc_max_connection_age:
             share = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - nobody gains from guessing it

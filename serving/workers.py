@@ -95,7 +95,7 @@ class Worker:
 
     async def become_ready(self) -> None:
         """Wait until its pages are there, which is after everything else has started."""
-        while not self.is_ready:
+        while True:
             with suppress(OSError, aiohttp.ClientError, TimeoutError):
                 await self.get(DUMP_PATH, _DUMP_SECONDS_MAX)
                 self.is_ready = True
@@ -207,7 +207,8 @@ class Workers:
     async def _read(self, worker: Worker) -> None:
         with suppress(OSError, aiohttp.ClientError, TimeoutError):
             _, text = await worker.get(DUMP_PATH, _DUMP_SECONDS_MAX)
-            if self._running.get(worker.number) is worker:
+            # It may have ended since it answered: what it left at its end is newer.
+            if self._running.get(worker.number) is worker:  # pragma: no branch - between two turns of the loop
                 self._fleet.take(worker.number, text)
 
     async def _keep(self, number: int, first: asyncio.Future[None]) -> None:

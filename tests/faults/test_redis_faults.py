@@ -289,6 +289,24 @@ async def test_an_outage_piles_nothing_up(bench: Bench) -> None:
     assert (max(in_flight) <= 16, max(tasks) < 80) == (True, True), (max(in_flight), max(tasks))
 
 
+async def test_a_connection_that_is_silent_for_too_long_is_let_go(proxy: TcpProxy) -> None:
+    """However many failures the breaker bears: another server may stand behind the address by now."""
+    registry, clock = Registry(), SystemClock()
+    patient = RedisSettings(
+        socket_type="tcp", url=SecretStr(proxy.address), timeout=0.1, breaker_failures=100, breaker_probe_interval=60.0
+    )
+    store = RedisStore(patient, None, registry, clock)
+    await store.start()
+    await proxy.turn(Fault.HOLE)
+
+    ledger = Ledger([Charge("k", 1, 10, 100)], clock.steady() + 0.2)
+    (outcome,) = await store.charge([ledger], 0.0)
+
+    closed = next(one.value for one in registry.samples() if one.name == "ratelimit.redis_pool.cx_local_close")
+    await store.stop()
+    assert (type(outcome), closed) == (StoreTimeout, 1)
+
+
 async def test_a_server_that_loads_is_waited_for(bench: Bench) -> None:
     bench.server.ask("EVAL", "for i = 1, 3000 do redis.call('SET', 'x' .. i, i) end", 0)
     bench.server.ask("SAVE")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
+from serving.calls import Call, Caller, Failure, Later, PromptHandler, Reply, StatusCode
 from serving.clock import SystemClock
 from serving.metrics import Registry
 from serving.otlp import metric_exporter, resource
@@ -81,6 +81,26 @@ async def test_a_call_is_a_span_with_its_steps_inside(bench: Bench, collector: C
     assert (whole.name, whole.parent_span_id) == ("the call", b"")
     assert whole.start_time_unix_nano == int(bench.clock.wall() * 1e9)
     assert attributes(whole.attributes) == {"bytes": 3, "weir.batch.calls": 1}
+
+
+async def test_a_call_that_is_answered_later_is_a_span_then_unless_its_caller_has_gone(
+    bench: Bench, collector: Collector
+) -> None:
+    loop = asyncio.get_running_loop()
+    given, gone, failed = later = [loop.create_future() for _ in range(3)]
+
+    async def answer_later(_calls: Sequence[Call]) -> Sequence[Reply | Later]:
+        return [*later, b"now", b"not sampled"]
+
+    handler = bench.tracing.traced_later(answer_later, "later", lambda call, _: {"bytes": len(call.message)})
+    left_out = call(b"12345", (("traceparent", f"00-{TRACE}-{SPAN}-00"),))
+    await handler([call(b"1"), call(b"12"), call(b"123"), call(b"1234"), left_out])
+    gone.cancel()
+    failed.set_exception(ValueError())
+    given.set_result(b"x")
+
+    spans = await collector.until_spans(2)
+    assert sorted(attributes(span.attributes)["bytes"] for span in spans) == [1, 4]
 
 
 async def test_every_call_of_a_batch_has_its_own(bench: Bench, collector: Collector) -> None:

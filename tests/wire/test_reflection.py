@@ -106,3 +106,14 @@ async def test_a_service_may_be_shown_under_its_own_name(serve: Serve) -> None:
 def test_a_public_name_must_end_as_the_services_own() -> None:
     with pytest.raises(ValueError, match="only the package may differ"):
         reflection_handler({"envoy.service.ratelimit.v3.Other": RLS})
+
+
+async def test_a_file_may_be_asked_for_by_its_name(serve: Serve) -> None:
+    def by_name(database: ProtoReflectionDescriptorDatabase) -> FileDescriptorProto:
+        name = database.FindFileContainingSymbol(SERVICE).name
+        found: FileDescriptorProto = database.FindFileByName(name)
+        return found
+
+    file = await _ask((await serve()).target, by_name)
+
+    assert [service.name for service in file.service] == ["RateLimitService"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from serving.calls import Call, Failure, Reply, StatusCode
 from serving.metrics import Registry
-from serving.relay import Relay
+from serving.relay import GOAWAY, Relay
 from serving.settings import GrpcSettings
 from serving.tls import channel_credentials
 from tests.fakes.certificates import Ca, issue, make_ca
@@ -234,6 +236,68 @@ async def test_a_client_that_has_said_all_gets_its_answers(tmp_path: Path) -> No
     behind.close()
 
     assert answer == b"this was all"
+
+
+async def test_a_client_is_told_to_go_only_between_two_frames(tmp_path: Path) -> None:
+    whole = http2.frame(http2.DATA, 0, 1, b"x" * 100)
+    written: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def write_on(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await written.get():
+            writer.write(piece)
+        writer.close()
+
+    path = str(tmp_path / "behind")
+    behind = await asyncio.start_unix_server(write_on, path)
+    relay = Relay(GrpcSettings(grpc_host="127.0.0.1", grpc_port=0), None, path, Registry())
+    await relay.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    data = b""
+    async with asyncio.timeout(10):
+        for piece in (whole, whole[:20], whole[20:], whole):
+            written.put_nowait(piece)
+            data += await reader.readexactly(len(piece))
+            relay.part()
+        data += await reader.readexactly(len(GOAWAY))
+    written.put_nowait(b"")
+    writer.close()
+    await relay.stop()
+    behind.close()
+
+    assert data == 3 * whole + GOAWAY
+
+
+async def test_a_connection_may_last_for_ever(serve_tls: Serve, connect: Connect, ca: Ca) -> None:
+    served = await serve_tls(grpc_max_connection_age=0.0)
+
+    assert await connect(served, channel_credentials(str(ca.path))).unary_unary(PATH)(b"1") == b"1"
+
+
+async def test_a_socket_that_was_left_behind_is_taken_over(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    served = await serve(grpc_uds=str(path))
+
+    assert await connect(served).unary_unary(PATH)(b"1") == b"1"
+    assert served.server.port == 0
+
+
+async def test_connections_are_accepted_again_when_there_are_file_descriptors(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "socket")
+    served = await serve(grpc_uds=path)
+    _, most = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as client:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+        try:
+            client.connect(path)
+            await until(lambda: "no connection can be accepted" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+        await until(lambda: served.value("weir.relay.connections"))
 
 
 async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(serve: Serve, gate: Gate) -> None:

@@ -324,3 +324,21 @@ async def test_stopping_ends_what_is_answered_later() -> None:
     await batches.stop()
 
     assert await asking == Failure(StatusCode.CANCELLED, "no longer waited for")
+
+
+async def test_a_reply_that_would_come_later_to_a_caller_who_has_gone_is_not_waited_for() -> None:
+    gate, later = Gate(is_open=False), asyncio.get_running_loop().create_future()
+
+    async def answer_later(calls: Sequence[Call]) -> Sequence[Any]:
+        await gate(calls)
+        return [later]
+
+    batches, _ = _batches(answer_later)
+    asking = asyncio.create_task(batches.ask(_call(b"1")))
+    await _turns()
+    asking.cancel()
+    await _turns()
+    gate.open()
+    await _turns()
+
+    assert later.cancelled()
