@@ -127,7 +127,8 @@ class XdsSource:
         if error is None:
             self._is_refusing = False
             return self._subscription.accept(response)
-        if self._is_refusing:
+        # Python 3.11 traces nothing that goes on after a future failed; tests/contract runs it.
+        if self._is_refusing:  # pragma: no cover - as above
             await asyncio.sleep(self._settings.xds_client_nack_interval)
         self._is_refusing = True
         return self._subscription.refuse(response, error)

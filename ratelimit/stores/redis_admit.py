@@ -36,8 +36,8 @@ class AdmissionShare:
     origin: int
     """Position of the admission in the batch."""
     admission: Admission
-    positions: Sequence[int] | None = None
-    """Where its draws stand in the whole; None: it is the whole."""
+    positions: Sequence[int] = ()
+    """Where its draws stand in the whole; nothing is said where it is the whole."""
     outcome: AdmissionOutcome = ()
 
 
@@ -64,13 +64,15 @@ def gather(admission: Admission, shares: Sequence[AdmissionShare]) -> AdmissionO
     """Return the outcome of the whole."""
     if len(shares) == 1:
         return shares[0].outcome
-    errors = [share.outcome for share in shares if isinstance(share.outcome, StoreError)]
-    if errors:
-        return worst(errors, is_partial=len(errors) < len(shares))
+    errors: list[StoreError] = []
     standings: dict[int, Standing] = {}
     for share in shares:
-        if not isinstance(share.outcome, StoreError):
-            standings.update(zip(share.positions or (), share.outcome, strict=True))
+        if isinstance(share.outcome, StoreError):
+            errors.append(share.outcome)
+        else:
+            standings.update(zip(share.positions, share.outcome, strict=True))
+    if errors:
+        return worst(errors, is_partial=len(errors) < len(shares))
     return [standings[position] for position in range(len(admission.draws))]
 
 
