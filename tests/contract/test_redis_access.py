@@ -186,6 +186,22 @@ async def test_a_demoted_master_is_left() -> None:
         redis.remove()
 
 
+async def test_a_sentinel_that_comes_back_is_listened_to_again() -> None:
+    redis = RedisWithSentinel()
+    try:
+        redis.start()
+        async with opened(settings(redis.url, type="SENTINEL", breaker_probe_interval=0.02, timeout=1)) as store:
+            redis.sentinel.stop()
+            counted_without = await count(store)
+            redis.restart_sentinel()
+            redis.sentinel.ask("SENTINEL", "FAILOVER", "tokens")
+            await until(lambda: counts_at(store, redis.replica))
+
+        assert counted_without == [(0, 1)]
+    finally:
+        redis.remove()
+
+
 async def counts_at(store: RedisStore, server: RedisServer) -> bool:
     await count(store, Charge("new", 1, 10, 100), seconds=0.2)
     try:

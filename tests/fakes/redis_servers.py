@@ -246,9 +246,12 @@ class RedisWithSentinel:
         self.master.start()
         self.replica.start()
         wait_until(lambda: b"master_link_status:up" in self.replica.ask("INFO", "replication"), "the replica follows")
+        self.restart_sentinel()
+        return self
+
+    def restart_sentinel(self) -> None:
         self.sentinel.start()
         wait_until(self._knows_replica, "the sentinel knows the replica")
-        return self
 
     def _knows_replica(self) -> bool:
         replicas = self.sentinel.ask("SENTINEL", "REPLICAS", "tokens")

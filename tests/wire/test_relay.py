@@ -7,6 +7,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,49 @@ async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(
     writer.close()
 
     assert http2.answered(data) == [1]
+
+
+async def test_what_looks_packed_and_is_damaged_is_an_error_of_that_call(
+    serve: Serve, connect: Connect, gate: Gate
+) -> None:
+    method = connect(await serve(grpc_message_bytes_max=10_000)).unary_unary(PATH)
+    call = method(b"\x1f\x8b\x08" + b"x" * 100)
+
+    assert await call.code() == grpc.StatusCode.INTERNAL
+    assert "cannot be unpacked" in (await call.details() or "")
+    assert await method(b"good") == b"good"
+    assert gate.messages == [b"good"]
+
+
+async def test_a_client_whose_messages_cannot_be_told_apart_is_cut_off(serve: Serve, connect: Connect) -> None:
+    served = await serve()
+    good = connect(served).unary_unary(PATH)
+    await good(b"before")
+    reader, writer = await _open(served)
+    call = http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.header_block())
+    # The head of a message far too long, cut over two frames.
+    writer.write(
+        http2.hello() + call + http2.frame(http2.DATA, 0, 1, b"\0\xff") + http2.frame(http2.DATA, 0, 1, b"\xff\xff\xff")
+    )
+    with suppress(ConnectionResetError):
+        await _until_end(reader)
+    writer.close()
+    await until(lambda: served.value("weir.relay.connections") == 1)
+
+    assert await good(b"after") == b"after"
+
+
+@pytest.mark.parametrize("host", ["", "::" if socket.has_dualstack_ipv6() else "0.0.0.0"])
+async def test_every_address_of_the_host_is_listened_on(serve: Serve, host: str) -> None:
+    served = await serve(grpc_host=host)
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    families = {family for family, *_ in found}
+    for address in ["127.0.0.1", *(["::1"] if socket.AF_INET6 in families else [])]:
+        reader, writer = await asyncio.open_connection(address, served.server.port)
+        writer.write(http2.hello() + http2.call(1, b"1"))
+        answered = http2.answered(await _until_answered(reader, 1))
+        writer.close()
+
+        assert answered == [1]
