@@ -13,7 +13,7 @@ import pytest
 from ratelimit.draw import Algorithm, Draw, Op, Standing, Terms
 from ratelimit.errors import StoreError
 from ratelimit.leasing import LeasingStore
-from ratelimit.store import Admission
+from ratelimit.store import Admission, HoldsPage
 from ratelimit.stores.redis import RedisStore
 from serving.clock import SystemClock
 from serving.metrics import Registry
@@ -182,3 +182,13 @@ async def test_blocks_are_taken_under_the_limit_that_is_in_force_now(start_repli
     await replica.ask(replica.draw(Op.CHARGE, 95))  # what the block has left, it may spend
 
     assert (before, raised, await replica.passes(5)) == (False, True, False)
+
+
+async def test_holds_are_those_of_the_store_behind(start_replica: StartReplica) -> None:
+    replica = await start_replica()
+    held = replace(replica.draw(Op.RESERVE, 5), id="one", terms=replace(terms(), hold_ms=60_000, hold_max=LIMIT))
+    await replica.ask(held)
+    page = await replica.store.holds(held, cursor="", most=10, now=float(START), deadline=math.inf)
+
+    assert isinstance(page, HoldsPage)
+    assert [(hold.id, hold.amount) for hold in page.holds] == [("one", 5)]

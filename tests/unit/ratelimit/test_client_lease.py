@@ -216,20 +216,22 @@ async def test_who_waited_for_another_to_take_a_block_spends_of_that() -> None:
     counter = Counter()
     lease = counter.lease()
     await lease.spend(64)
-    begun = asyncio.Event()
+    may_answer = asyncio.Event()
     charge = counter.charge
 
     async def slow(tokens: int) -> Answer:
-        begun.set()
-        await asyncio.sleep(0)
+        await may_answer.wait()
         return await charge(tokens)
 
     lease._charge = slow
-    first = asyncio.create_task(lease.spend(3))
-    await begun.wait()
-    await asyncio.gather(first, lease.spend(2), lease.spend(1))
+    spending = asyncio.gather(*(lease.spend(tokens) for tokens in (3, 2, 1)))
+    async with asyncio.timeout(20.0):
+        while len(lease._taking._waiters or ()) < 2:  # noqa: ASYNC110 - what others do
+            await asyncio.sleep(0)
+    may_answer.set()
+    await spending
 
-    assert counter.charged == [64, 100]
+    assert (counter.charged, lease.left) == ([64, 100], 94)
 
 
 async def test_a_block_that_was_renewed_as_its_time_ended_is_kept() -> None:

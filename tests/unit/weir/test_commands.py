@@ -86,3 +86,13 @@ def test_a_service_that_cannot_start_gives_its_status(monkeypatch: pytest.Monkey
     result = CliRunner().invoke(main, ["serve", "ratelimit"])
 
     assert result.exit_code != 0
+
+
+@pytest.mark.parametrize("span", ["soon", "0s", "-1h"])
+def test_a_limit_lives_for_a_time_that_can_be_understood(span: str) -> None:
+    command = ["limits", "set", "--domain", "llm", "--tokens", "1", "--ttl", span, "tenant=acme"]
+
+    result = CliRunner().invoke(main, command)
+
+    assert result.exit_code == 2
+    assert "is no time such as 30s or 5h" in result.output
