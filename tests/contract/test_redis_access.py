@@ -15,7 +15,7 @@ from ratelimit.store import Charge
 from ratelimit.stores.redis import RedisStore
 from tests.contract.redis_stores import count, counts, opened, settings, until
 from tests.fakes.certificates import Ca, Issued, issue, make_ca
-from tests.fakes.redis_servers import RedisServer, RedisWithSentinel
+from tests.fakes.redis_servers import RedisServer, RedisWithSentinel, SentinelServer
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,35 @@ async def test_a_failover_is_followed(sentinel: tuple[RedisWithSentinel, str]) -
         await until(lambda: counts(store))
 
     assert (first, b"role:master" in redis.replica.ask("INFO", "replication")) == ([(0, 1)], True)
+
+
+class TlsSentinelServer(SentinelServer):
+    """Speaks TLS, also to the master that it watches."""
+
+    def __init__(self, master_port: int, *lines: str) -> None:
+        super().__init__(master_port, "")
+        self._lines = lines
+
+    def _arguments(self) -> list[str]:
+        path, *rest = super()._arguments()
+        plain = Path(path).read_text().replace(f"port {self.port}\n", f"port 0\ntls-port {self.port}\n", 1)
+        Path(path).write_text("\n".join([plain, *self._lines]))
+        return [path, *rest]
+
+
+async def test_sentinels_are_asked_over_tls_where_their_master_is(
+    tls_server: RedisServer, ca: Ca, certificate: Issued
+) -> None:
+    files = f"tls-cert-file {certificate.certificate}", f"tls-key-file {certificate.key}", f"tls-ca-cert-file {ca.path}"
+    sentinel = TlsSentinelServer(tls_server.port, *files, "tls-auth-clients yes", "tls-replication yes")
+    try:
+        sentinel.start()
+        url = f"tokens,{sentinel.address}"
+        options = {"type": "SENTINEL", "tls": True, "startup_initial_interval": 0.05, "startup_max_elapsed_time": 20.0}
+        async with opened(settings(url, **options, **tls_options(ca, certificate))) as store:
+            assert isinstance(await count(store), list)
+    finally:
+        sentinel.remove()
 
 
 async def test_sentinels_that_know_no_such_master_are_nobody(sentinel: tuple[RedisWithSentinel, str]) -> None:
