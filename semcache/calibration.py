@@ -133,6 +133,11 @@ class Gate:
         """Return the labels that count, the oldest first."""
         return self._evidence.labels
 
+    @property
+    def version(self) -> int:
+        """Return another number for other evidence."""
+        return self._evidence.version
+
     def state(self) -> dict[str, Any]:
         """Return what `absorb` takes, in JSON's types."""
         return {"version": STATE_VERSION, "scale": self.scale, **self._evidence.state()}

@@ -23,6 +23,8 @@ import numpy.typing as npt
 ORIGINS = 1_024
 """Numbers for who stamps: replicas draw one, so that requests of the same microsecond are two."""
 _MICROS = 1_000_000
+# Of scores and times: a third less to write down for all replicas than all that a float has.
+_DIGITS = 4
 
 
 class Label(NamedTuple):
@@ -51,6 +53,8 @@ class Evidence:
         self._requests_max = requests_max
         self._origin = origin % ORIGINS
         self._stamp = self._origin
+        self.version = 0
+        """Another number for other evidence."""
         self._labels: dict[str, Label] = {}
         self._requests: list[Request] = []
 
@@ -58,13 +62,18 @@ class Evidence:
         """Note a request and the score of its candidate."""
         # Above the last one: requests of a batch come at one time, and are several.
         self._stamp = max(int(now * _MICROS) * ORIGINS + self._origin, self._stamp + ORIGINS)
-        insort(self._requests, Request(self._stamp, -math.inf if score is None else score))
+        self.version += 1
+        insort(self._requests, Request(self._stamp, -math.inf if score is None else round(score, _DIGITS)))
         if len(self._requests) > self._requests_max:
             del self._requests[0]
 
     def learn(self, lookup: str, label: Label) -> None:
         """Take the label of a lookup's candidate."""
-        self._take({lookup: label})
+        self.version += 1
+        rounded = Label(
+            round(label.at, _DIGITS), round(label.score, _DIGITS), label.is_right, round(label.similarity, _DIGITS)
+        )
+        self._take({lookup: rounded})
 
     def knows(self, lookup: str) -> bool:
         """Return whether a label of this lookup counts."""
@@ -102,7 +111,9 @@ class Evidence:
         merged = sorted({*self._requests, *requests})[-self._requests_max :]
         new = len(set(merged).difference(self._requests))
         self._requests = merged
-        return sum(before.get(lookup) != label for lookup, label in self._labels.items()), new
+        learned = sum(before.get(lookup) != label for lookup, label in self._labels.items())
+        self.version += learned + new
+        return learned, new
 
     def _take(self, labels: Mapping[str, Label]) -> None:
         for lookup, label in labels.items():

@@ -10,7 +10,7 @@
 3. Guards may be switched off but for one: what was too long to be read was not judged at all.
 4. A request is noted by its gate once. What is looked at beside it (a fetch under way, the conversation before) is not.
 5. A lookup is learned from once, for as long as its name is remembered.
-6. `states` is what was learned, by gate; `absorb` joins that of other replicas, or of this one before a restart.
+6. `state` is what a gate has learned; `absorb` joins that of other replicas, or of this one before a restart.
 """
 
 from __future__ import annotations
@@ -138,9 +138,18 @@ class Judges:
             return ticket.similarity >= shadow.threshold
         return self.gate(namespace, model).peek(ticket.score).is_shadow_served
 
-    def states(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return what was learned, by gate, in JSON's types."""
-        return self._states | {_key(name, gate): gate.state() for name, (_, gate) in self._gates.items()}
+    def versions(self) -> Mapping[str, int]:
+        """Return for each gate that something was learned of another number for another `state`; 0: as it was told."""
+        return dict.fromkeys(self._states, 0) | {
+            _key(name, gate): gate.version for name, (_, gate) in self._gates.items()
+        }
+
+    def state(self, key: str) -> Mapping[str, Any]:
+        """Return what a gate has learned, in JSON's types."""
+        for name, (_, gate) in self._gates.items():
+            if _key(name, gate) == key:
+                return gate.state()
+        return self._states[key]
 
     def absorb(self, key: str, state: Mapping[str, Any]) -> None:
         """Join what was learned elsewhere or before; what no gate is for yet waits for one.

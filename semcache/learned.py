@@ -31,6 +31,7 @@ class Learned:
         self._stores = stores
         self._interval_seconds = interval_seconds
         self._known: dict[str, str] = {}
+        self._told: dict[str, tuple[str | None, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -50,18 +51,24 @@ class Learned:
         try:
             notes = await self._stores.notes(TOPIC)
             for name, text in notes.items():
-                self._absorb(name, text)
-            for name, state in self._judges.states().items():
-                text = json.dumps(state, separators=(",", ":"))
-                if text != notes.get(name):
-                    await self._stores.note(TOPIC, name, text)
-                    self._known[name] = text
+                if text != self._known.get(name):
+                    self._absorb(name, text)
+                    await asyncio.sleep(0)  # lookups come between
+            for name, version in self._judges.versions().items():
+                await self._tell(name, version, notes.get(name))
         except StoreError as error:
             log.warning("what was learned from feedback is not exchanged: %s", error)
 
-    def _absorb(self, name: str, text: str) -> None:
-        if text == self._known.get(name):
+    async def _tell(self, name: str, version: int, noted: str | None) -> None:
+        if (noted, version) == self._told.get(name):
             return
+        text = json.dumps(self._judges.state(name), separators=(",", ":"))
+        if text != noted:
+            await self._stores.note(TOPIC, name, text)
+        self._known[name], self._told[name] = text, (text, version)
+        await asyncio.sleep(0)  # as above
+
+    def _absorb(self, name: str, text: str) -> None:
         try:
             self._judges.absorb(name, _read(text))
         except ValueError as error:

@@ -1,4 +1,8 @@
-"""Embeds with ONNX Runtime and the model's own tokenizer; no PyTorch."""
+"""Embeds with ONNX Runtime and the model's own tokenizer; no PyTorch.
+
+Not through fastembed, which can load an export from its folder: it does not tell what it cut of a text, pads a batch to
+its longest text without a bound on tokens, and keeps its models in one register for the whole process.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from semcache.evidence import Evidence, Label
 LABELS_MAX, REQUESTS_MAX = 4, 5
 LOOKUPS = st.sampled_from("abcdefgh")
 TIMES = st.integers(0, 12).map(float)
-LABELED = st.tuples(LOOKUPS, st.builds(Label, TIMES, st.sampled_from([1.0, 2.0]), st.booleans()))
+LABELED = st.tuples(LOOKUPS, st.builds(Label, TIMES, st.sampled_from([1.0, 2.0]), st.booleans(), st.just(0.5)))
 SCORED = st.tuples(st.none() | st.sampled_from([1.0, 2.0]), TIMES)
 HEARD = st.lists(st.tuples(st.integers(0, 2), LABELED | SCORED), max_size=40)
 

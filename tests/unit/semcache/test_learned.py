@@ -69,6 +69,21 @@ async def test_a_note_that_says_nothing_new_is_not_written() -> None:
     assert await stores.notes(TOPIC) == written
 
 
+async def test_a_gate_that_has_new_requests_is_told_again() -> None:
+    stores, one = FakeStores(), make_judges()
+    teach(one, "a")
+    exchanging = Learned(one, stores, 1.0)
+    await exchanging.exchange()
+    before = (await stores.notes(TOPIC))["support m"]
+
+    one.gate(namespace(), MODEL).decide(1.0, 1.0)
+    await exchanging.exchange()
+
+    assert len(json.loads(before)["requests"]) + 1 == len(
+        json.loads((await stores.notes(TOPIC))["support m"])["requests"]
+    )
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"version": 2, "scale": "m", "labels": 1}'])
 async def test_a_note_that_cannot_be_read_is_told_and_replaced(text: str, caplog: pytest.LogCaptureFixture) -> None:
     stores, one = FakeStores(), make_judges()
