@@ -52,7 +52,7 @@ _RECORDS = "records.sqlite"
 # no search goes over all.
 _LINKS = 16
 _CONSTRUCT = 100
-_SEARCH = 64
+_SEARCH = 128
 # Scopes with fewer kilobytes of vectors are read one by one: 10 MB are 6,800 vectors of 384.
 _SCAN_KILOBYTES = 10_000
 # An index is built from so many kilobytes on, and all is one segment: every search visits every segment.
