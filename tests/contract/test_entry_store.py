@@ -186,6 +186,20 @@ async def test_an_entry_in_quarantine_is_kept_and_not_served(store: EntryStore) 
     assert await store.count(Selector()) == 1
 
 
+async def test_an_entry_that_may_not_be_served_hides_none_behind_it(store: EntryStore) -> None:
+    await store.add(
+        [
+            row("expired", 1, expires_at=NOW),
+            row("of an older epoch", 2, epoch=1),
+            row("quarantined", 3, record=Record(State.QUARANTINED)),
+            row("older than asked for", 4, created_at=NOW - 9),
+            row("good", 5),
+        ]
+    )
+
+    assert await prompts(store, ask(0, limit=1, created_after=NOW - 5)) == ["good"]
+
+
 async def test_a_caller_may_ask_for_younger_entries_only(store: EntryStore) -> None:
     await store.add([row("older", 0, created_at=NOW - 11), row("younger", 20, created_at=NOW - 10)])
 

@@ -40,6 +40,8 @@ Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
 """Id, vector as little-endian float32, payload."""
 Search: TypeAlias = tuple[bytes, Sequence[Condition], int, float]
 """Vector, conditions, limit, least similarity."""
+Found: TypeAlias = tuple[str, float, dict[str, Any]]
+"""Id, similarity, payload."""
 Change: TypeAlias = tuple[str, Sequence[Condition], dict[str, Any]]
 """Id, what the entry must be, and fields of its payload: state, record and worth."""
 
@@ -48,6 +50,8 @@ HEADER = struct.Struct("<I")
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 _RECORDS = "records.sqlite"
+# What is held against a finding, beside its scope.
+_CHECKED = ("epoch", "state", "created_at", "expires_at")
 # Precedent: Qdrant's own ef_construct and m, for the graph of each scope; there is no graph over all scopes, since
 # no search goes over all.
 _LINKS = 16
@@ -107,8 +111,24 @@ class Engine:
         self._records.merge(found)
         return [found.get(one) for one in wanted]
 
-    def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[tuple[str, float, Any]]]:
-        """Return ids, similarities and the payload's `fields` of each search's findings."""
+    def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[Found]]:
+        """Return ids, similarities and the payload's `fields` of each search's findings.
+
+        Searched by scope alone first: each further condition is looked up for every vector that is compared, and they
+        are half of a search. What was found is held against the others; where one does not hold, and what is behind it
+        might, that search is made again with all of them.
+        """
+        wanted = [*fields, *(field for field in _CHECKED if field not in fields)]
+        found = self._search([(vector, _scope(conditions), *rest) for vector, conditions, *rest in searches], wanted)
+        again = [n for n, (search, points) in enumerate(zip(searches, found, strict=True)) if not _hold(search, points)]
+        if again:
+            for number, points in zip(again, self._search([searches[n] for n in again], wanted), strict=True):
+                found[number] = points
+        for points in found:
+            self._records.merge({UUID(one): payload for one, _, payload in points})
+        return found
+
+    def _search(self, searches: Sequence[Any], fields: Sequence[str]) -> list[Sequence[Found]]:
         rescore = edge.QuantizationSearchParams(rescore=True)
         queries = [
             edge.QueryRequest(
@@ -122,10 +142,7 @@ class Engine:
             for vector, conditions, limit, least in searches
         ]
         found = self._shard.query_batch(edge.QueryBatchRequest(queries))
-        answers = [[(str(point.id), point.score, point.payload) for point in points] for points in found]
-        for answer in answers:
-            self._records.merge({UUID(one): payload for one, _, payload in answer})
-        return answers
+        return [[(str(point.id), point.score, point.payload) for point in points] for points in found]
 
     def add(self, points: Sequence[Point]) -> None:
         """Write points."""
@@ -307,6 +324,21 @@ def lock(folder: Path, timeout_seconds: float, pause_seconds: float = 0.02) -> i
 
 def _filter(conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - a class of an untyped extension
     return edge.Filter(must=[_condition(*condition) for condition in conditions])
+
+
+def _scope(conditions: Sequence[Condition]) -> Sequence[Condition]:
+    """Return the conditions that a search is never made without."""
+    return [condition for condition in conditions if condition[1] not in _CHECKED]
+
+
+def _hold(search: Search, points: Sequence[Found]) -> bool:
+    checked = [condition for condition in search[1] if condition[1] in _CHECKED]
+    return all(_holds(payload[field], how, value) for _, _, payload in points for how, field, value in checked)
+
+
+def _holds(own: float, how: str, value: float) -> bool:
+    """Say what the engine says of this condition; it compares in double precision as well."""
+    return {"is": own == value, "gt": own > value, "gte": own >= value, "lt": own < value, "lte": own <= value}[how]
 
 
 def _condition(how: str, field: str, value: Any) -> Any:  # noqa: ANN401 - as above
