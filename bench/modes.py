@@ -1,6 +1,9 @@
 """What our own modes cost: each as a ratio to the plain fixed window, by alternating rounds on one service.
 
 `ceiling` is a plain rule with 10,000 dynamic limits, one of them on the descriptor that is asked for.
+`reserve` is two calls of every request, a check that holds and a charge that settles, and is compared with the same two
+calls of a plain rule: `calls` sends them in turn, `pair` as two descriptors of one message, where each costs least.
+
 `lease` also tells how often Redis was asked for a decision, before and after: calls arrive in batches, and a batch
 asks once, so what a lease saves shows best where calls come one by one.
 """
@@ -16,7 +19,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from rich.table import Table
 
-from bench import h2load
+from bench import distinct, h2load
 from bench.h2load import Run
 from bench.services import Service
 from protos.interop.rls.v1 import rls_pb2
@@ -46,35 +49,45 @@ descriptors:
 
 ONE = ("plain", "ceiling", "keep", "window", "sliding", "bucket", "lease")
 """One descriptor that spends one."""
-PAIR = ("plain pair", "reserve")
-"""Two descriptors on one counter: for `reserve` a check that holds, and the charge that settles it."""
+PAIR = ("plain pair", "reserve pair")
+"""Two descriptors on one counter, 0 hits and some: for `reserve` a check that holds, and the charge that settles it."""
+CALLS = ("plain calls", "reserve calls")
+"""The same two as calls that follow each other, as Envoy sends them."""
+_UNITS = {mode: row[0] for row in (ONE, PAIR, CALLS) for mode in row}
+_CHECK, _CHARGE = 0, 5
 
 Figures = dict[str, dict[str, float]]
 
 
-def message(mode: str) -> bytes:
-    """Return the request of a mode."""
+def message(mode: str, *hits: int) -> bytes:
+    """Return a request of a mode, with a descriptor for each of `hits`; by default what its load sends."""
     request = rls_pb2.RateLimitRequest(domain="modes")
-    for hits in (0, 5) if mode in PAIR else (1,):
+    for each in hits or ((_CHECK, _CHARGE) if mode in PAIR else (1,)):
         descriptor = request.descriptors.add()
-        descriptor.hits_addend.value = hits
-        descriptor.entries.add(key=mode.removesuffix(" pair"), value="value")
+        descriptor.hits_addend.value = each
+        descriptor.entries.add(key=mode.split(maxsplit=1)[0], value="value")
     return request.SerializeToString()
+
+
+def _load(service: Service, mode: str, calls: int) -> Run:
+    if mode in CALLS:
+        return distinct.run(service.url, [message(mode, _CHECK), message(mode, _CHARGE)] * (calls // 2))
+    return h2load.throughput(service.url, message(mode), calls=calls)
 
 
 def measure(service: Service, socket: str, rounds: int, calls: int) -> Figures:
     """Return calls a second of every mode, its ratio to plain, and questions to Redis for each decision."""
-    rates: dict[str, list[float]] = {mode: [] for mode in (*ONE, *PAIR)}
+    rates: dict[str, list[float]] = {mode: [] for mode in _UNITS}
     figures: Figures = {mode: {} for mode in rates}
     for number in range(rounds + 1):
         for mode, measured in rates.items():
-            run = h2load.throughput(service.url, message(mode), calls=calls)
+            run = _load(service, mode, calls)
             if run.failed:
                 raise RuntimeError(f"{mode}: {run.failed} of {run.calls} calls failed")
             if number:  # the first warms up
                 measured.append(run.per_second)
     for mode, measured in rates.items():
-        unit = rates["plain pair" if mode in PAIR else "plain"]
+        unit = rates[_UNITS[mode]]
         figures[mode]["per_second"] = statistics.median(measured)
         figures[mode]["ratio"] = statistics.median(a / b for a, b in zip(measured, unit, strict=True))
     for mode in ("plain", "lease"):

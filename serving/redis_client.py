@@ -124,6 +124,9 @@ class RedisClient:
         pending, attempt = commands, 0
         while True:
             await self._ask(pending, deadline)
+            # Nearly always all is well, which costs less to see than what else there is.
+            if not any(isinstance(command.reply, Exception) for command in pending):
+                return
             redirected = [command for command in pending if self._redirect(command)]
             away = [command for command in pending if _is_away(command.reply)]
             if not redirected and not away:

@@ -249,7 +249,7 @@ class Node:
             self._mend()
 
     def _judge(self, commands: Sequence[Command]) -> None:
-        codes = {code(command.reply) for command in commands}
+        codes = {code(command.reply) for command in commands if isinstance(command.reply, ReplyError)}
         if codes & AWAY:
             self._probe = _WRITE
             self._fail("not_ready", next(str(command.reply) for command in commands if code(command.reply) in AWAY))

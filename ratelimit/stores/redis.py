@@ -210,7 +210,8 @@ class RedisStore:
         outcomes: list[Outcome] = [_LATE] * len(ledgers)
         shares = [Share(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
         if shares:
-            await self._apply({(0, 0): shares}, {}, now, max(share.ledger.deadline for share in shares))
+            deadline = max([share.ledger.deadline for share in shares])
+            await self._servers[0].apply({0: shares}, {}, self._common(now), deadline)
         for share in shares:
             outcomes[share.origin] = share.outcome
         return outcomes
@@ -305,13 +306,17 @@ class RedisStore:
             plain.setdefault(server, {})[slot] = shares
         for (server, slot), parts in stands.items():
             own.setdefault(server, {})[slot] = parts
-        common = (self._channel, int(now * 1000) if self._is_timed_by_caller else 0, self._holds_max)
+        common = self._common(now)
         await together(
             [
                 self._servers[server].apply(plain.get(server, {}), own.get(server, {}), common, deadline)
                 for server in {**plain, **own}
             ]
         )
+
+    def _common(self, now: float) -> tuple[str, int, int]:
+        """Return what every call of a script takes."""
+        return self._channel, int(now * 1000) if self._is_timed_by_caller else 0, self._holds_max
 
     def _listen(self) -> None:
         """Subscribe once, when both somebody wants to hear and the servers were reached."""
