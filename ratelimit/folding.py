@@ -18,6 +18,11 @@ from ratelimit.verdict import Status
 
 def is_over(steps: Sequence[Step], statuses: Sequence[Status], *, quota_mode: bool) -> bool:
     """Fold the statuses of one request; SHADOW_MODE is the caller's."""
+    for status in statuses:
+        if status.is_over:
+            break
+    else:
+        return False
     quotas = quotas_over = 0
     for step, status in zip(steps, statuses, strict=True):
         rule = step.rule

@@ -265,19 +265,14 @@ class Limiter:
             return [outcome] * draft.times
         if self._spenders is not None and draft.ledger is not None:
             _note_charges(self._spenders, draft, draft.ledger)
-        verdicts: list[Verdict] = []
-        counted = []
+        columns = [[status] * draft.times for status in draft.statuses]
         for position, (before, _) in zip(draft.positions, outcome, strict=True):
-            step = draft.ask.plan.steps[position]
+            step, blank = draft.ask.plan.steps[position], draft.statuses[position]
             hits = draft.ask.hits if step.hits is None else step.hits
-            counted.append((position, step, self._stats[step.stats_key], before, hits))
-        blank = draft.statuses
-        for number in range(1, draft.times + 1):
-            draft.statuses = statuses = blank.copy()
-            for position, step, stats, before, hits in counted:
-                statuses[position] = _stand_at(
-                    blank[position], step, stats, min(COUNT_MAX, before + number * hits), hits
-                )
+            columns[position] = _stand_each(blank, step, self._stats[step.stats_key], before, hits, draft.times)
+        verdicts: list[Verdict] = []
+        for statuses in zip(*columns, strict=True):
+            draft.statuses = list(statuses)
             verdicts.append(self._verdict(draft, modes, spans))
         return verdicts
 
@@ -352,6 +347,20 @@ def _note_draws(spenders: Spenders, draft: Draft, standings: Standings) -> None:
         spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
         if spent > 0:
             spenders.add(draft.ask.plan, position, spent)
+
+
+def _stand_each(blank: Status, step: Step, stats: RuleStats, before: int, hits: int, times: int) -> list[Status]:
+    """Return the statuses of calls that were charged as one, and account for them."""
+    rule, limit, last = step.rule, blank.limit, before + times * hits
+    if rule is None or limit is None or last > step.near_mark:
+        return [
+            _stand_at(blank, step, stats, min(COUNT_MAX, before + number * hits), hits)
+            for number in range(1, times + 1)
+        ]
+    # None is near the limit, as nearly always: all are summed up as one.
+    account(stats, before, last, times * hits, limit.amount, step.near_mark, rule.shadow_mode)
+    left, reset_seconds = limit.amount - before, blank.reset_seconds
+    return [Status(False, limit, left - number * hits, reset_seconds) for number in range(1, times + 1)]
 
 
 def _stand_at(blank: Status, step: Step, stats: RuleStats, after: int, hits: int) -> Status:

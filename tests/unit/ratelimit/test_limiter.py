@@ -272,7 +272,10 @@ async def test_the_longest_deadline_is_the_one_of_calls_that_are_charged_as_one(
 
 
 CALLS = st.lists(
-    st.tuples(st.sampled_from(["a", "ab", "aa", "u", "refund", "none", "shadow"]), st.sampled_from([1, 2, COUNT_MAX])),
+    st.tuples(
+        st.sampled_from(["a", "ab", "aa", "u", "refund", "none", "shadow", "wide", "look"]),
+        st.sampled_from([1, 2, COUNT_MAX]),
+    ),
     max_size=12,
 )
 
@@ -280,7 +283,7 @@ CALLS = st.lists(
 @pytest.mark.parametrize("policy", Policy)
 @given(calls=CALLS)
 async def test_a_batch_is_answered_as_its_calls_one_by_one(calls: Sequence[tuple[str, int]], policy: Policy) -> None:
-    rules = rule_set("d", limit("a", 3), limit("b", 4), limit("s", 2, shadow_mode=True), unlimited("u"))
+    rules = rule_set("d", limit("a", 3), limit("b", 4), limit("s", 2, shadow_mode=True), unlimited("u"), limit("w", 20))
     kinds = {
         "a": [A],
         "ab": [A, B],
@@ -289,6 +292,8 @@ async def test_a_batch_is_answered_as_its_calls_one_by_one(calls: Sequence[tuple
         "refund": [Descriptor((("a", "1"),), 1, is_refund=True)],
         "none": [Descriptor((("x", ""),))],
         "shadow": [Descriptor((("s", ""),)), B],
+        "wide": [Descriptor((("w", ""),)), Descriptor((("u", ""),))],
+        "look": [Descriptor((("w", ""),), 0), A],
     }
     whole, single = (Bench(rules, policy=policy) for _ in range(2))
     plans = {name: whole.ask(*descriptors).plan for name, descriptors in kinds.items()}
