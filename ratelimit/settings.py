@@ -156,7 +156,7 @@ class LimiterSettings(Group):
     """Descriptors in one request; above it INVALID_ARGUMENT."""
     plans_max: int = 65_536
     """Requests whose meaning is remembered (by their bytes); those of LimiterService by themselves."""
-    plans_bytes_max: int = 64 * 1024 * 1024
+    plans_bytes_max: int = 48 * 1024 * 1024
     """Memory for those, roughly."""
 
 
