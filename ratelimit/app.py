@@ -1,6 +1,8 @@
 """The rate limit service, put together: the only place that picks implementations.
 
 settings ──▶ logs, metrics ──▶ store ──▶ rules ──▶ HTTP ──▶ gRPC          stopping goes the other way
+
+One file: which part is given which others is seen in one place only.
 """
 
 from __future__ import annotations
