@@ -132,6 +132,8 @@ class FakeStores:
         self._aliases[alias] = slug
 
     async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
+        if self.failure is not None:
+            raise self.failure
         return [
             Moment(self._epochs.get(name, 0), max((each.mark for each in self._noted.get(name, ())), default=0))
             for name in namespaces

@@ -127,7 +127,7 @@ async def send(served: Served, method: str, message: bytes) -> tuple[str, str]:
     return "OK", ""
 
 
-METHODS = ["Lookup", "Store", "ReleaseLease", "Invalidate", "Feedback", "Describe"]
+METHODS = ["Lookup", "Store", "ReleaseLease", "Invalidate", "Feedback", "RollBack", "Describe"]
 
 
 @pytest.mark.parametrize("method", METHODS)

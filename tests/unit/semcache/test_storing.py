@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from semcache.answers import Outcome, Refusal, Turn
-from semcache.entry import Record, State
+from semcache.entry import EmbeddedEntry, Record, State
 from semcache.errors import EmbedUnavailable, StoreUnavailable
+from semcache.invalidation import NOTED_MAX, subjects
 from semcache.scope import Scope
 from semcache.store import Selector
 from semcache.tickets import read_lease
-from tests.fakes.caches import completion, make_world, namespace
+from tests.fakes.caches import World, completion, make_world, namespace
 
 PASSWORD = "how do I reset my password"
 BY_MEANING = namespace(history="similar")
@@ -204,3 +206,66 @@ async def test_an_entry_says_whose_it_is_and_where_it_came_from() -> None:
 
     (row,) = (await world.store.scan(Selector(tag="faq", tenant="acme", namespace="support"), 10)).entries
     assert (row.entry.source, row.entry.created_at, row.entry.epoch) == ({"writer": "gateway"}, world.clock.wall(), 0)
+
+
+async def invalidate_once_added(world: World, tag: str) -> None:
+    """Have a tag be invalidated after the next answer was added, and before it is published."""
+    add = world.store.add
+
+    async def add_and_invalidate(entries: Sequence[EmbeddedEntry]) -> None:
+        await add(entries)
+        await world.stores.invalidate(world.namespace.name, subjects(tags=[tag]), world.clock.wall())
+
+    world.store.add = add_and_invalidate  # type: ignore[method-assign] # a moment that no caller can choose
+
+
+async def test_what_is_invalidated_as_it_is_added_is_refused_and_not_left_there() -> None:
+    world = await make_world()
+    await invalidate_once_added(world, "faq")
+
+    kept = await world.store_one(PASSWORD, tags=("faq",))
+
+    assert (kept.refusal, kept.entry_id, world.store.rows) == (Refusal.INVALIDATED, None, {})
+
+
+async def test_an_invalidation_of_something_else_keeps_nobody() -> None:
+    world = await make_world()
+    await invalidate_once_added(world, "prices")
+
+    kept = await world.store_one(PASSWORD, tags=("faq",))
+
+    assert kept.refusal is Refusal.NONE
+    assert (await world.lookup(PASSWORD)).outcome is Outcome.EXACT
+
+
+async def test_of_two_offers_of_one_prompt_none_stays_where_one_was_invalidated() -> None:
+    world = await make_world()
+    await invalidate_once_added(world, "faq")
+
+    kept = await world.cache.store([world.offer(PASSWORD, tags=("faq",)), world.offer(PASSWORD)])
+
+    assert [each.refusal for each in kept] == [Refusal.INVALIDATED] * 2
+    assert world.store.rows == {}
+
+
+async def test_what_was_asked_for_before_all_that_is_remembered_is_refused() -> None:
+    world = await make_world()
+    missed = await world.lookup(PASSWORD)
+    for number in range(2):
+        tags = [f"{number} {each}" for each in range(NOTED_MAX // 2)]
+        await world.stores.invalidate(world.namespace.name, subjects(tags=tags), world.clock.wall())
+
+    kept = await world.store_one(PASSWORD, lookup_id=missed.lookup_id)
+
+    assert kept.refusal is Refusal.INVALIDATED
+    assert (await world.store_one(PASSWORD)).refusal is Refusal.NONE
+
+
+async def test_while_it_is_not_known_what_was_invalidated_nothing_is_kept() -> None:
+    world = await make_world()
+    world.stores.failure = StoreUnavailable("away")
+
+    kept = await world.store_one(PASSWORD)
+
+    assert (kept.refusal, kept.detail) == (Refusal.STORE, "it is not known what was invalidated")
+    assert world.store.rows == {}
