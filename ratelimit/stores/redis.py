@@ -164,6 +164,8 @@ class RedisStore:
         self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
     ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
         """Apply every ledger and every admission in one round trip."""
+        if not ledgers and self._is_one_place:
+            return (), self._counted(await self._admit_here(admissions, now))
         steady = self._clock.steady()
         outcomes: list[Outcome] = [_LATE] * len(ledgers)
         answers: list[AdmissionOutcome] = [_LATE] * len(admissions)
@@ -215,6 +217,22 @@ class RedisStore:
         for share in shares:
             outcomes[share.origin] = share.outcome
         return outcomes
+
+    async def _admit_here(self, admissions: Sequence[Admission], now: float) -> Sequence[AdmissionOutcome]:
+        """Do what `admit` does where there is nothing to look up, nothing to deal out and no ledger."""
+        steady = self._clock.steady()
+        answers: list[AdmissionOutcome] = [_LATE] * len(admissions)
+        shares = [
+            AdmissionShare(origin, admission)
+            for origin, admission in enumerate(admissions)
+            if admission.deadline > steady
+        ]
+        if shares:
+            deadline = max([share.admission.deadline for share in shares])
+            await self._servers[0].apply({}, {0: shares}, self._common(now), deadline)
+        for share in shares:
+            answers[share.origin] = share.outcome
+        return answers
 
     def _part(
         self, wanted: Sequence[tuple[int, Admission]], answers: list[AdmissionOutcome]
