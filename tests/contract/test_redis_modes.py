@@ -97,6 +97,23 @@ async def test_a_script_that_was_flushed_is_sent_again(server: RedisServer) -> N
         assert await count(store) == [(1, 2)]
 
 
+async def test_a_counter_that_holds_is_read_once_in_a_call_and_written_once(server: RedisServer) -> None:
+    terms = Terms(Algorithm.FIXED_WINDOW, 10_000, 0, 10_000, hold_ms=60_000, hold_max=100)
+    draws = [Draw("{one}", op, 5, terms, start=3_600, end=7_200) for op in (Op.RESERVE, Op.SETTLE)]
+    batch = [Admission(draws, math.inf, is_kept=True) for _ in range(20)]
+    async with opened(settings(server.address)) as store:
+        await store.admit((), batch, 3_600.0)
+        server.ask("CONFIG", "RESETSTAT")
+        await store.admit((), batch, 3_600.0)
+
+    lines = [line.partition(":") for line in server.ask("INFO", "commandstats").decode().splitlines()]
+    asked = {name: int(counts.split("calls=")[1].split(",")[0]) for name, _, counts in lines if counts}
+    beside = {"evalsha", "time", "config|resetstat", "info", "quit"}
+    assert {name.removeprefix("cmdstat_"): calls for name, calls in asked.items()}.items() - {(name, 1) for name in beside} == {
+        ("hmget", 1), ("get", 1), ("hget", 1), ("hset", 1), ("hdel", 1), ("incrby", 1),
+    }  # fmt: skip
+
+
 # A second server for limits per second
 
 
