@@ -120,6 +120,19 @@ def test_a_domain_without_rules_is_unknown_however_often_it_is_asked_for(reading
     assert [plan.is_known_domain for plan in plans] == [False, False]
 
 
+def test_the_same_rules_forget_nothing(reading: Reading) -> None:
+    plan = reading.ask(("a", "1")).plan
+    reading.requests.renew()
+
+    assert reading.ask(("a", "1")).plan is plan
+
+
+@pytest.mark.parametrize("text", [message(("a", "1"), domain=""), b"\x0a\x01d"], ids=["no domain", "no descriptors"])
+def test_a_request_that_asks_for_nothing_is_refused(reading: Reading, text: bytes) -> None:
+    with pytest.raises(BadRequest, match="must not be empty"):
+        reading.requests.ask(text, inf)
+
+
 def test_kinds_are_bounded(reading: Reading) -> None:
     for number in range(300):
         reading.ask((f"key{number}", "1"))

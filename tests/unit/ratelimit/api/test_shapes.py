@@ -138,6 +138,17 @@ def test_the_name_of_the_entry_may_be_of_any_length() -> None:
     assert shape_of(message(descriptor((name, "1"))), name) is None
 
 
+def test_a_limit_of_its_own_stays_where_hits_are_cut() -> None:
+    limited = descriptor(("a", "1"), hits=5)
+    limited.limit.requests_per_unit = 7
+    limited.limit.unit = rls_pb2.HOUR
+    more = rls_pb2.RateLimitDescriptor.FromString(limited.SerializeToString())
+    more.limit.requests_per_unit = 8
+
+    assert shape(message(limited)).own_hits == [5]
+    assert shape(message(limited)).key != shape(message(more)).key
+
+
 @pytest.mark.parametrize("hits", [1, 127, 128, 2**32 - 1])
 def test_where_hits_begin_is_enough_to_cut_them(hits: int) -> None:
     text = message(descriptor(("a", "1")), hits=hits)
