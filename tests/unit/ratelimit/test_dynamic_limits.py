@@ -14,7 +14,7 @@ from ratelimit.dynamic_limit import Place
 from ratelimit.errors import ConfigError, StoreError
 from ratelimit.known_limits import KnownLimits
 from ratelimit.limiter import Ask, Limiter
-from ratelimit.limits import Windows
+from ratelimit.limits import Limit, Unit, Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.moulds import Moulds
 from ratelimit.plan import Plan, Planner
@@ -215,6 +215,15 @@ async def test_a_key_known_to_be_exhausted_is_asked_for_again_once_its_limit_is_
     await bench.put("plain", 100)
 
     assert (denied, (await bench.ask(plan)).is_over) == ([True, True], False)
+
+
+async def test_without_a_ceiling_a_key_known_to_be_exhausted_stays_so_as_the_reference_has_it() -> None:
+    bench = Bench(cache=True)
+    plan = bench.plan("fixed")
+    await bench.ask(plan, 11)
+    larger = Request("d", (Descriptor((("fixed", "x"),), override=Limit(100, Unit.HOUR)),))
+
+    assert (await bench.ask(bench.planner.plan(larger, bench.rules))).is_over
 
 
 async def test_under_stop_the_limit_in_force_decides_what_is_charged() -> None:
