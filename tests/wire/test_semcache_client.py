@@ -96,6 +96,38 @@ async def test_bad_input_is_the_callers_and_a_cache_that_is_away_is_nobodys(cach
     assert answered == "fetched"
 
 
+async def test_what_needs_a_right_is_refused_in_the_caches_words(served: Served) -> None:
+    async with CacheClient(served.target, namespace="guarded", tenant="acme") as nobody:
+        with pytest.raises(CacheError, match="UNAUTHENTICATED: guarded"):
+            await nobody.invalidate(everything=True)
+        with pytest.raises(CacheError, match="UNAUTHENTICATED: guarded"):
+            _ = [part async for part in nobody.export()]
+
+
+async def test_everything_may_be_forgotten(served: Served) -> None:
+    async with CacheClient(served.target, namespace="sales", timeout_seconds=30, tenant="own") as cache:
+        await cache.store(PASSWORD, "By mail.")
+        forgotten = await cache.invalidate(everything=True)
+
+        assert forgotten >= 1
+        assert not (await cache.lookup(PASSWORD)).is_hit
+
+
+async def test_parts_of_a_message_are_its_turn_where_they_are_texts_and_must_be_equal_where_not(
+    cache: CacheClient,
+) -> None:
+    def message(image: str) -> list[dict[str, object]]:
+        image_part = {"type": "image_url", "image_url": {"url": image}}
+        texts = [{"type": "text", "text": text} for text in ("What is", "in this picture?")]
+        return [{"role": "user", "content": [texts[0], image_part, texts[1]]}]
+
+    await cache.store(message("a.png"), "A weir.")
+
+    same, other = [await cache.lookup(message(image)) for image in ("a.png", "b.png")]
+
+    assert (same.outcome, other.is_hit) == ("exact", False)
+
+
 async def test_a_client_of_openais_library_asks_the_model_once(cache: CacheClient) -> None:
     upstream = Upstream()
     await upstream.start()

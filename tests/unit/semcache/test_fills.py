@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 from semcache.answers import Answer, Outcome, Reason
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import LeaseError
-from semcache.fills import Wish, read_note
+from semcache.fills import Fills, Wish, read_note
+from semcache.leases.memory import MemoryLeases
 from semcache.scope import Scope
+from semcache.settings import LeaseSettings
+from serving.metrics import Registry
 from tests.fakes.caches import World, make_world, namespace
+from tests.fakes.clock import FakeClock
 
 PASSWORD = "how do I reset my password"
 NEAR = "how do I reset my own password"
@@ -223,3 +228,41 @@ async def test_an_explored_hit_is_fetched_once_and_who_waited_is_served() -> Non
 
     assert explored.reason is Reason.EXPLORED
     assert explored.entry_id is not None
+
+
+async def test_a_wish_for_the_same_prompt_alone_says_nothing_and_is_near_nobody() -> None:
+    fills = Fills(MemoryLeases(LeaseSettings(), FakeClock()), Registry())
+    exact = replace(wish("a", ""), embedding=None)
+    await fills.take(wish("a", ""), lambda _: True, ttl_seconds=10.0, waits=True)
+
+    lease_id, awaited = await fills.take(
+        replace(exact, entry=EntryId("other")), lambda _: True, ttl_seconds=10.0, waits=True
+    )
+
+    assert (exact.note(), bool(lease_id), awaited) == (b"", True, None)
+
+
+async def test_leases_that_are_away_end_every_wait_and_are_counted() -> None:
+    world = await make_world()
+    first, second = await first_and_second(world, PASSWORD)
+    assert first.lease is not None
+
+    async def away(*_: object) -> Any:
+        raise LeaseError("away")
+
+    leases = world.cache._fills._leases
+    leases.wait = leases.release = away  # type: ignore[method-assign]
+    third = await one(world, PASSWORD)
+    assert isinstance(third, asyncio.Future)
+
+    assert (await third).reason is Reason.FILLING
+    assert not await world.cache.release(first.lease.id)
+    assert world.value("leases.failed") == 2
+    second.cancel()
+
+
+async def test_what_is_no_lease_cannot_be_given_back() -> None:
+    world = await make_world()
+
+    assert not await world.cache.release("none of ours")
+    assert world.value("leases.failed") == 0
