@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.fakes.models import model_folder
 from weir.__main__ import main
+from weir.calibration import labels
 from weir.calibration.labels import LabelsError, read
 from weir.calibration.study import wilson
 
@@ -88,6 +90,37 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, name: str, content: 
     result = run(path)
 
     assert (result.exit_code, result.output) == (1, f"Error: {path}: {problem}\n")
+
+
+def test_pairs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "PAIRS_MAX", 2)
+    at_most, above = (write(tmp_path / f"{count}.csv", rows(count)) for count in (2, 3))
+
+    assert len(read(at_most)) == 2
+    with pytest.raises(LabelsError, match="more than 2 pairs"):
+        read(above)
+
+
+def test_a_similarity_that_is_not_given_is_computed_by_the_model(tmp_path: Path) -> None:
+    given = rows(40)
+    for row in given[::2]:
+        del row["similarity"]
+    path = write(tmp_path / "pairs.jsonl", given)
+
+    result = run(path, "--model", model_folder())
+
+    assert (result.exit_code, read(path)[0].similarity) == (0, None)
+    assert "40" in result.output
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    given = rows(1)
+    del given[0]["similarity"]
+
+    result = run(write(tmp_path / "pairs.jsonl", given), "--model", tmp_path)
+
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.output
 
 
 def test_good_pairs_get_a_recommendation(tmp_path: Path) -> None:
