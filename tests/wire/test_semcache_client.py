@@ -113,6 +113,17 @@ async def test_everything_may_be_forgotten(served: Served) -> None:
         assert not (await cache.lookup(PASSWORD)).is_hit
 
 
+async def test_a_scope_may_be_forgotten_by_its_name_and_what_is_gone_is_judged_by_nobody(cache: CacheClient) -> None:
+    await cache.store(PASSWORD, "By mail.", model="one")
+    await cache.store(PASSWORD, "By phone.", model="other")
+    found = await cache.lookup(PASSWORD, model="one")
+
+    forgotten = await cache.invalidate(scope_id=found.scope_id)
+
+    assert (forgotten, (await cache.lookup(PASSWORD, model="other")).is_hit) == (1, True)
+    assert not await cache.feedback(found, is_right=False)
+
+
 async def test_parts_of_a_message_are_its_turn_where_they_are_texts_and_must_be_equal_where_not(
     cache: CacheClient,
 ) -> None:
