@@ -101,7 +101,7 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
             wanted = op if counting.terms.hold_ms else _without_holds(op)
             spent = cost
             if wanted is _RESERVE or wanted is _AUTO:
-                is_kept, spent = True, cost or _least(step, wanted)
+                is_kept, spent = True, cost or _least(step)
             if wish is not None and wish.is_look:
                 spent = 0
             draw = draw_of(counting, wanted, spent, role, request_id, spans)
@@ -119,11 +119,9 @@ def _without_holds(op: Op) -> Op:
     return _FORCE if op is _SETTLE else op
 
 
-def _least(step: Step, op: Op) -> int:
+def _least(step: Step) -> int:
     """Return what is reserved where the caller names no hits."""
-    if op is _AUTO or step.rule is None:
-        return 0
-    reserve = step.rule.modes.reserve
+    reserve = step.rule.modes.reserve if step.rule is not None else None
     return reserve.default if reserve is not None else 1
 
 

@@ -10,10 +10,13 @@ import hiredis
 import pytest
 
 from ratelimit.store import Charge
+from serving.metrics import Registry
+from serving.redis import Door
+from serving.redis_cluster import _leave
 from serving.redis_link import Link, NotSent
-from serving.redis_node import Bounds
+from serving.redis_node import Bounds, Command, Node, RedisMetrics
 from serving.redis_subscription import Subscription
-from tests.contract.redis_stores import count, opened, settings
+from tests.contract.redis_stores import CLOCK, count, opened, settings, until
 from tests.fakes.redis_servers import RedisServer
 
 
@@ -85,3 +88,31 @@ async def test_only_messages_are_heard() -> None:
         subscription._take(reply)
 
     assert heard == [b"key"]
+
+
+async def test_without_a_sentinel_that_answers_there_is_none() -> None:
+    door = Door(settings("tokens,127.0.0.1:1,127.0.0.1:2", type="SENTINEL"))
+
+    with pytest.raises(NotSent, match="no sentinel answers"):
+        await door.open_sentinel(lambda: Link(1))
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["is answered", "never is"])
+async def test_a_node_is_let_go_once_what_is_under_way_was_answered_or_after_a_while(
+    redis_server: RedisServer, *, is_answered: bool
+) -> None:
+    door = Door(settings(redis_server.path, socket_type="unix"))
+    node = Node(door.open, Bounds(30.0, 3, 0.1, 10), CLOCK, RedisMetrics(Registry(), "pool"))
+    command = Command(("BLPOP", "leaving", 30))
+    asking = asyncio.create_task(node.send([command], CLOCK.steady() + 30))
+    await until(lambda: asyncio.sleep(0, node.in_flight == 1))
+    leaving = asyncio.create_task(_leave(node))
+    await asyncio.sleep(0)
+    is_kept = not leaving.done()
+    if is_answered:
+        redis_server.ask("RPUSH", "leaving", "x")
+    await asyncio.gather(asking, leaving)
+
+    assert is_kept
+    assert (command.reply == [b"leaving", b"x"]) is is_answered
+    assert not node.is_linked

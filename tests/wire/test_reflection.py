@@ -109,11 +109,10 @@ def test_a_public_name_must_end_as_the_services_own() -> None:
 
 
 async def test_a_file_may_be_asked_for_by_its_name(serve: Serve) -> None:
-    def by_name(database: ProtoReflectionDescriptorDatabase) -> FileDescriptorProto:
-        name = database.FindFileContainingSymbol(SERVICE).name
-        found: FileDescriptorProto = database.FindFileByName(name)
-        return found
+    target = (await serve()).target
+    name = (await _ask(target, lambda database: database.FindFileContainingSymbol(SERVICE))).name
 
-    file = await _ask((await serve()).target, by_name)
+    # By another client: this one remembers what it was told.
+    file = await _ask(target, lambda database: database.FindFileByName(name))
 
     assert [service.name for service in file.service] == ["RateLimitService"]

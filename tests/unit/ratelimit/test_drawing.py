@@ -6,7 +6,7 @@ import pytest
 
 from ratelimit.descriptor import Descriptor, Phase, Request
 from ratelimit.draw import Draw, Op, Role
-from ratelimit.drawing import admission
+from ratelimit.drawing import Wish, admission
 from ratelimit.limits import Windows
 from ratelimit.plan import Planner
 from ratelimit.settings import ModeSettings
@@ -139,3 +139,11 @@ def test_values_that_look_like_other_keys_count_apart() -> None:
     }
 
     assert len(stems) == 6
+
+
+def test_on_a_counter_without_holds_a_reservation_is_a_charge_if_it_fits() -> None:
+    plan = Planner().plan(Request("d", (asked("kept", 7),)), RULES)
+
+    wanted = admission(plan, 7, "id", inf, Wish(Op.RESERVE), ModeSettings(), Spans(Windows(), NOW, 0))
+
+    assert [(draw.op, draw.hits) for draw in wanted.draws] == [(Op.CHARGE, 7)]

@@ -105,3 +105,14 @@ async def test_what_cannot_be_given_back_stays_spent_and_is_told() -> None:
     await bench.leasing.stop()
 
     assert (bench.store.leased, bench.metric("hits_unreturned")) == ([1, 2, 4], 3)
+
+
+async def test_what_leases_nothing_is_asked_of_the_store_and_its_refunds_are_told(bench: Bench) -> None:
+    told: list[str] = []
+    bench.leasing.on_refund(told.append)
+    plain = Terms(Algorithm.REFERENCE, 10, 0, 10)
+    for op in (Op.CHARGE, Op.REFUND):
+        draw = Draw("plain", op, 3, plain, end=3600)
+        await bench.leasing.admit((), [Admission([draw], math.inf, is_kept=True)], bench.clock.wall())
+
+    assert (told, bench.store.leased, bench.metric("blocks")) == (["plain"], [], 0)

@@ -123,3 +123,11 @@ def test_combinations_of_nodes_are_bounded() -> None:
         moulded(asked((f"key{number % 70}", "1"), (f"key{number // 70}", "1")), known)
 
     assert 0 < len(known.castings) <= 4_096
+
+
+def test_what_finds_the_same_nodes_by_other_keys_is_the_same_combination() -> None:
+    known = moulds()
+    requests = [asked(("b", "x")), asked(("b_x", ""))]
+
+    assert [told(moulded(each, known)) for each in requests] == [told(planned(each)) for each in requests]
+    assert len(known.castings) == 1
