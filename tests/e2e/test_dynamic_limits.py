@@ -64,10 +64,14 @@ async def test_an_operator_lists_what_is_in_force_and_cannot_go_beyond_the_ceili
     late = await limits(
         service, token_file, "set", "--domain", "requests", "--tokens", "3", "--expected-version", "9", "user=bob"
     )
+    command = ["counters", "get", "--domain", "requests", "--target", service.target, "--token-file", str(token_file)]
+    got = await asyncio.to_thread(CliRunner().invoke, main, [*command, "user=bob", "user=eve"], env={"COLUMNS": "200"})
     beyond = await limits(service, token_file, "set", "--domain", "requests", "--tokens", "4", "user=bob")
 
     found = [(each["entries"][0]["value"], each["amount"]) for each in json.loads(listed.output)["limits"]]
     assert found == [("alice", "2"), ("bob", "2")]
     assert "user=bob" in shown.output
+    assert "2 per day (the rule says 1)" in got.output
+    assert "1 per day " in got.output
     assert (late.exit_code, late.output) == (2, "ABORTED: expected_version: the limit has version 2 by now\n")
     assert (beyond.exit_code, "at most 3 is taken (ceiling, " in beyond.output) == (2, True)

@@ -147,4 +147,5 @@ def table(given: Sequence[Entries], statuses: Sequence[limiter_pb2.DescriptorSta
 def _row(counter: limiter_pb2.Counter) -> tuple[str, ...]:
     numbers = (f"{number:,}" for number in (counter.spent, counter.held, counter.remaining))
     algorithm = "" if counter.algorithm == "fixed_window" else f", {counter.algorithm}"
-    return (f"{counter.limit:,} per {counter.window}{algorithm}", *numbers, f"{counter.reset.ToSeconds()} s")
+    own = f" (the rule says {counter.own_limit:,})" if counter.HasField("own_limit") else ""
+    return (f"{counter.limit:,} per {counter.window}{algorithm}{own}", *numbers, f"{counter.reset.ToSeconds()} s")
