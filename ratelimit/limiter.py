@@ -23,7 +23,7 @@ from ratelimit.draw import ID_CHARACTERS_MAX, Draw, Standings
 from ratelimit.drawing import Wish
 from ratelimit.errors import StoreError
 from ratelimit.extras import extras
-from ratelimit.limits import Limit, Unit, Windows
+from ratelimit.limits import Unit, Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.outage import Outage
 from ratelimit.plan import Plan, Step
@@ -205,11 +205,7 @@ class Limiter:
             status = Status(is_over=False, limit=limit, remaining=0, reset_seconds=span.reset_seconds)
             draft.statuses.append(status)
             hits = ask.hits if step.hits is None else step.hits
-            if (
-                self._local_cache is not None
-                and not step.is_refund
-                and _is_known_over(self._local_cache, key, now, limit)
-            ):
+            if self._local_cache is not None and not step.is_refund and self._local_cache.is_over(key, now, limit):
                 draft.is_stopped = self._policy is Policy.STOP
                 self._deny_locally(step, status, hits)
                 continue
@@ -333,12 +329,6 @@ class Limiter:
             status.is_over = is_over and not rule.shadow_mode
             if is_over and self._local_cache is not None:
                 self._local_cache.remember(charge.key, spans[limit.unit].window.end, after)
-
-
-def _is_known_over(cache: LocalCache, key: str, now: float, limit: Limit) -> bool:
-    # As the reference: what was over stays so in this window, whatever a request's own limit. One that an operator raises
-    # is to admit again.
-    return cache.is_over(key, now, limit.amount if limit.ceiling else -1)
 
 
 def _note_charges(spenders: Spenders, draft: Draft, ledger: Ledger) -> None:

@@ -1,12 +1,15 @@
 """Counters known to be over, in this process: the next call is denied without asking the store.
 
 An entry is the counter's key, so it is meaningless once the window ends. A refund forgets it, on
-this replica at once and on others as soon as the store tells them. It has what was spent, since a limit may be raised.
+this replica at once and on others as soon as the store tells them. As with the reference, what was over stays so in its
+window, whatever a request's own limit; only one that an operator may raise (`ceiling`) is compared with what was spent.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+
+from ratelimit.limits import Limit
 
 # Bytes that an entry costs beside its key: the text object, the two numbers and their pair, and the slot in the table.
 ENTRY_BYTES = 240
@@ -24,10 +27,10 @@ class LocalCache:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def is_over(self, key: str, now: float, amount: int) -> bool:
-        """Say whether more than `amount` is known to be spent of `key` at `now`."""
+    def is_over(self, key: str, now: float, limit: Limit) -> bool:
+        """Say whether `key` is known to be over at `now`."""
         known = self._ends.get(key)
-        if known is None or known[0] <= now or known[1] <= amount:
+        if known is None or known[0] <= now or (limit.ceiling and known[1] <= limit.amount):
             self.misses += 1
             if known is not None and known[0] <= now:
                 self.expirations += 1
