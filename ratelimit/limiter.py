@@ -296,7 +296,7 @@ class Limiter:
         """Turn how the counters of our own modes stand into statuses and statistics."""
         start, ask = 0, draft.ask
         if ask.wish is not None:
-            spans = _spans_of(ask.wish, spans)
+            spans = spans.before(ask.wish.admitted_at)
             standings = drawing.told(ask.plan, ask.hits, ask.wish, standings, spans)
         for position, step in enumerate(draft.ask.plan.steps):
             if step.countings:
@@ -377,16 +377,11 @@ def _each(drafts: Sequence[Draft]) -> Iterator[Draft]:
             yield draft
 
 
-def _spans_of(wish: Wish, spans: Spans) -> Spans:
-    """Return the windows that a request is charged in."""
-    return spans.before(wish.admitted_at) if wish.admitted_at else spans
-
-
 def _own(ask: Ask, modes: ModeSettings, spans: Spans) -> Draft:
     """Draft a request of which some rule has modes of our own."""
     statuses = [NO_LIMIT if step.rule is None else UNLIMITED for step in ask.plan.steps]
     if ask.wish is not None:
-        spans = _spans_of(ask.wish, spans)
+        spans = spans.before(ask.wish.admitted_at)
     request_id = ask.request_id[:ID_CHARACTERS_MAX]
     wanted = drawing.admission(ask.plan, ask.hits, request_id, ask.deadline, ask.wish, modes, spans)
     return Draft(ask, statuses, admission=wanted if wanted.draws else None)

@@ -41,8 +41,8 @@ class Spans(dict[object, Span]):
         return span
 
     def before(self, at: float) -> Spans:
-        """Return the windows of another moment, seen from now."""
-        return Spans(self._windows, self.now, self._jitter_seconds, at=at)
+        """Return the windows of another moment, seen from now; 0: these."""
+        return Spans(self._windows, self.now, self._jitter_seconds, at=at) if at else self
 
     def of(self, limit: Limit) -> Span:
         """Return the window of a limit."""
