@@ -129,8 +129,7 @@ class GrpcSettings(Group):
     """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"
     """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server. The
-    front is several times faster. It takes a message apart before it looks at its size, so a caller can make it use
-    memory: where callers are not trusted, choose `grpcio`."""
+    front is several times faster; what it cannot do is done before it, or said in docs/front.md."""
     queue_calls_max: int = 4096
     """Calls that may wait for a handler; beyond it RESOURCE_EXHAUSTED at once. Shared fairly between connections."""
     batch_calls_max: int = 256
