@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from ratelimit.errors import StoreRefused, StoreUnavailable
 from ratelimit.store import Charge
 from ratelimit.stores.redis import RedisStore
+from serving.metrics import Registry
 from tests.contract.redis_stores import count, counts, opened, settings, until
 from tests.fakes.certificates import Ca, Issued, issue, make_ca
 from tests.fakes.redis_servers import RedisServer, RedisWithSentinel, SentinelServer
@@ -199,6 +200,20 @@ async def test_sentinels_that_know_no_such_master_are_nobody(sentinel: tuple[Red
     with pytest.raises(StoreUnavailable):
         async with opened(settings(f"other,{redis.sentinel.address}", **options)):
             pass
+
+
+async def test_a_failover_of_another_master_that_the_sentinels_watch_is_none_of_ours(
+    sentinel: tuple[RedisWithSentinel, str],
+) -> None:
+    redis, password = sentinel
+    registry = Registry()
+    options = {"type": "sentinel", "sentinel_auth": SecretStr(password), "timeout": 1}
+    async with opened(settings(redis.url, **options), registry=registry) as store:
+        await count(store)
+        store._servers[0].client._leave_old_master(b"other 127.0.0.1 1 127.0.0.1 2")
+
+        assert await count(store) == [(1, 2)]
+        assert {sample.value for sample in registry.samples() if sample.name.endswith("pool.cx_local_close")} == {0}
 
 
 async def test_a_demoted_master_is_left() -> None:
