@@ -131,3 +131,10 @@ def test_what_finds_the_same_nodes_by_other_keys_is_the_same_combination() -> No
 
     assert [told(moulded(each, known)) for each in requests] == [told(planned(each)) for each in requests]
     assert len(known.castings) == 1
+
+
+def test_what_is_planned_for_itself_is_so_each_time() -> None:
+    known = moulds()
+
+    assert [moulded(asked(("named", value)), known) for value in ("1", "2")] == [None, None]
+    assert list(known.castings.values()) == [None]
