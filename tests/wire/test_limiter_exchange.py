@@ -64,10 +64,10 @@ ODD = "/weir.ratelimit.v1.LimiterService/Odd"
 
 
 async def odd(messages: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-    """Answer the first message with what nobody asked, and end."""
-    async for _ in messages:
-        yield ExchangeResponse(answers=[ExchangeResponse.Answer(id=2**40)]).SerializeToString()
-        return
+    """Answer the first message with what nobody asked, and end at the second, in good order."""
+    await anext(messages)
+    yield ExchangeResponse(answers=[ExchangeResponse.Answer(id=2**40)]).SerializeToString()
+    await anext(messages)
 
 
 class Served:
