@@ -39,7 +39,23 @@ async def channel(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) 
     served = await serve(**options)
     channel = Channel("127.0.0.1", served.server.port, ssl=context)
     yield channel
+    await _close(channel)
+
+
+async def _close(channel: Channel) -> None:
+    """Close, and wait until the connection has ended, without TLS's goodbye: grpcio does not answer it."""
+    protocol: Any = channel._protocol
+    lose, lost = protocol.connection_lost, asyncio.Event()
+
+    def note(error: Exception | None) -> None:
+        lose(error)
+        lost.set()
+
+    protocol.connection_lost = note
+    protocol.connection._transport.abort()
     channel.close()
+    async with asyncio.timeout(10):
+        await lost.wait()
 
 
 def _method(channel: Channel, path: str = PATH) -> UnaryUnaryMethod[Any, Any]:
