@@ -78,7 +78,12 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on."""
-        self.other.write(data)
+        self.write(data)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Write to the other end, unless it has closed: of that its protocol hears only later."""
+        if not self.other.is_closing():
+            self.other.write(data)
 
     def pause_writing(self) -> None:
         """Read no more of what cannot be written."""
@@ -117,13 +122,13 @@ class _Client(_Side):
             self._link.abort()
             return
         if self._early is None:
-            self.other.write(passed)
+            self.write(passed)
         else:
             self._early.append(passed)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and stay for the answers; over TLS one end is the end of both."""
-        if self._link.is_tls or self._early is not None:
+        if self._link.is_tls or self._early is not None or self.other.is_closing():
             return False
         self.other.write_eof()
         return True
@@ -200,7 +205,8 @@ class _Link:
 
     def say_goaway(self) -> None:
         """Tell the client to go; what it reads next is a new frame."""
-        self._transports[0].write(GOAWAY)
+        if not self._transports[0].is_closing():
+            self._transports[0].write(GOAWAY)
         self._transports[1].set_protocol(self._front)
 
     async def _open(self, accepted: socket.socket) -> None:
