@@ -89,6 +89,23 @@ async def test_without_scripts_what_needs_one_is_refused_and_nobody_listens(serv
         assert server.ask("PUBSUB", "NUMSUB", CHANNEL) == [CHANNEL.encode(), 0]
 
 
+async def test_what_is_admitted_goes_with_what_is_counted_and_what_is_late_is_not_sent(server: RedisServer) -> None:
+    draw = Draw("{k}", Op.CHARGE, 1, Terms(Algorithm.SLIDING_WINDOW, 10, 60_000, 10))
+    async with opened(settings(server.path, socket_type="unix")) as store:
+        end = CLOCK.steady() + 10
+        (counted,), (admitted,) = await store.admit(
+            [Ledger([Charge("plain", 2, 10, 100)], end)], [Admission([draw], end)], 0.0
+        )
+        _, (late,) = await store.admit((), [Admission([draw], CLOCK.steady() - 1)], 0.0)
+        _, (after,) = await store.admit((), [Admission([draw], end)], 0.0)
+
+    assert counted == [(0, 2)]
+    assert [type(late), [each[0].after for each in (admitted, after) if isinstance(each, list)]] == [
+        StoreUnavailable,
+        [1, 2],
+    ]
+
+
 async def test_a_script_that_was_flushed_is_sent_again(server: RedisServer) -> None:
     async with opened(settings(server.address)) as store:
         await count(store)
