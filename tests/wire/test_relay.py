@@ -268,6 +268,35 @@ async def test_a_client_is_told_to_go_only_between_two_frames(tmp_path: Path) ->
     assert data == 3 * whole + GOAWAY
 
 
+async def test_a_client_that_has_gone_is_not_told_to_go_and_keeps_no_front(tmp_path: Path) -> None:
+    async def be_there(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    path = str(tmp_path / "behind")
+    behind = await asyncio.start_unix_server(be_there, path)
+    relay = Relay(GrpcSettings(grpc_host="127.0.0.1", grpc_port=0), None, path, Registry())
+    await relay.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    await until(lambda: [link for link in relay.links if len(link._transports) == 2])
+    (link,) = relay.links
+    link.part()
+    client, front = link._transports
+    client.close()
+    front.get_protocol().data_received(http2.frame(http2.PING, payload=b"12345678"))  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        data = await reader.read()
+    # Nor does a front stay that is reached when the link has ended.
+    late, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
+    link._join(client, late)
+    is_left = late.is_closing()
+    writer.close()
+    await relay.stop()
+    behind.close()
+
+    assert (data, is_left) == (b"", True)
+
+
 async def test_a_connection_may_last_for_ever(serve_tls: Serve, connect: Connect, ca: Ca) -> None:
     served = await serve_tls(grpc_max_connection_age=0.0)
 
