@@ -13,7 +13,7 @@
    (GOAWAY): its client opens no further stream, and closes it after the last. What is still open
    after the grace is cut.
 5. What the front says is not followed, that would cost each call. An old connection's next bytes from it are looked
-   at: a piece that reads as whole frames to its end ends between two frames.
+   at (`goaway.py`).
 6. What a client says goes through a `Sieve`, which steps over its frames.
 """
 
@@ -26,6 +26,7 @@ import socket
 import ssl
 from pathlib import Path
 
+from serving.goaway import GOAWAY, ends_between_frames
 from serving.identity import has_name
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
@@ -45,26 +46,6 @@ _FAREWELL_SECONDS = 1.0
 
 # grpcio's own, so that a fleet does not reconnect in one moment.
 _AGE_JITTER = 0.1
-
-_HEADER_BYTES = 9
-_HEADERS, _GOAWAY, _CONTINUATION = 1, 7, 9
-_END_HEADERS = 4
-# No stream is above the last one, and no error.
-GOAWAY = bytes((0, 0, 8, _GOAWAY, 0, 0, 0, 0, 0)) + (2**31 - 1).to_bytes(4, "big") + bytes(4)
-
-
-def ends_between_frames(data: bytes) -> bool:
-    """Return whether bytes read as whole HTTP/2 frames, and another frame may follow."""
-    at = 0
-    is_open = False
-    while at + _HEADER_BYTES <= len(data):
-        kind, flags = data[at + 3], data[at + 4]
-        if kind > _CONTINUATION or data[at + 5] & 0x80:
-            return False
-        if kind in (_HEADERS, _CONTINUATION):
-            is_open = not flags & _END_HEADERS
-        at += _HEADER_BYTES + int.from_bytes(data[at : at + 3], "big")
-    return at == len(data) and not is_open
 
 
 class _Side(asyncio.Protocol):

@@ -15,8 +15,9 @@ import grpc
 import pytest
 
 from serving.calls import Call, Failure, Reply, StatusCode
+from serving.goaway import GOAWAY
 from serving.metrics import Registry
-from serving.relay import GOAWAY, Relay
+from serving.relay import Relay
 from serving.settings import GrpcSettings
 from serving.tls import channel_credentials
 from tests.fakes.certificates import Ca, issue, make_ca
