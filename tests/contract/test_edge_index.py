@@ -16,6 +16,7 @@ from semcache.embedder import ModelIdentity
 from semcache.entry import EmbeddedEntry, EntryId, Record, State
 from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
+from semcache.stores.edge.engine import width
 from semcache.stores.edge.root import EdgeStores
 from semcache.stores.edge.store import EdgeStore
 from tests.fakes.entries import NOW, SCOPE, entry
@@ -148,3 +149,10 @@ async def test_eviction_spares_what_was_used_and_takes_as_many_as_asked_for(stor
 
     left = (await store.scan(Selector(), COUNT)).entries
     assert {each.entry.prompt for each in left} == {"p0", "p1", "p2", "p7", "p8"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "looked_at"), [(0, 128), (256_000, 128), (300_000, 150), (1_000_000, 500), (10_000_000, 512)]
+)
+def test_a_search_looks_at_more_of_a_larger_graph(entries: int, looked_at: int) -> None:
+    assert width(entries) == looked_at
