@@ -10,6 +10,7 @@ from typing import Self
 import grpc.aio
 
 from protos.interop.rls.v1 import rls_pb2 as rls
+from serving.channels import open_channel
 
 SHOULD_RATE_LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
@@ -88,9 +89,7 @@ class Client:
     """One connection to a service; with credentials, by TLS."""
 
     def __init__(self, target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
-        self._channel = (
-            grpc.aio.insecure_channel(target) if credentials is None else grpc.aio.secure_channel(target, credentials)
-        )
+        self._channel = open_channel(target, credentials)
         self._method = self._channel.unary_unary(
             SHOULD_RATE_LIMIT,
             request_serializer=rls.RateLimitRequest.SerializeToString,

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from protos.ratelimit.v1 import admin_pb2 as wire
 from ratelimit.client.values import LimiterAway, LimiterRefused
+from serving.channels import bearer, open_channel
 
 SERVICE = "weir.ratelimit.v1.AdminService"
 
@@ -23,11 +24,8 @@ class AdminClient:
 
     def __init__(self, target: str, *, token: str = "", credentials: grpc.ChannelCredentials | None = None) -> None:
         """Prepare a connection; `credentials` make it TLS, `token` is sent as a bearer token."""
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials)
+        self._metadata = bearer(token)
+        self._channel = open_channel(target, credentials)
 
     async def __aenter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from protos.ratelimit.v1 import limiter_pb2 as wire
 from ratelimit.client.exchange import Exchange
 from ratelimit.client.values import AWAY, BROKEN, LimiterRefused
 from ratelimit.client.verbs import Verbs
+from serving.channels import bearer, open_channel
 
 SERVICE = "weir.ratelimit.v1.LimiterService"
 
@@ -57,11 +58,8 @@ class LimiterClient(Verbs):
         raises `LimiterAway`.
         """
         super().__init__(domain, on_error, timeout_seconds, settle_timeout_seconds)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials)
+        self._metadata = bearer(token)
+        self._channel = open_channel(target, credentials)
         self._methods = {
             name: self._method(name) for name in ("Check", "Charge", "Reserve", "Settle", "Release", "Refund")
         }

@@ -25,6 +25,7 @@ from semcache.client.values import (
     write_prompt,
     write_scope,
 )
+from serving.channels import bearer, open_channel
 
 SERVICE = "weir.semcache.v1.SemanticCacheService"
 
@@ -105,11 +106,8 @@ class CacheClient:
         self.namespace = namespace
         self._timeout_seconds = timeout_seconds
         self._scope = scope
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials)
+        self._metadata = bearer(token)
+        self._channel = open_channel(target, credentials)
         self._methods = {
             name: self._channel.unary_unary(
                 f"/{SERVICE}/{name}",

@@ -12,6 +12,7 @@ from tests.conformance.client import TIMEOUT_SECONDS, fetch
 from tests.conformance.comparison import answer_differences, differences, is_equal, listed_differences, overall_codes
 from tests.conformance.suites import Scenario, Step, file_name, named
 from tests.conformance.target import POLL_SECONDS, SETTLE_SECONDS, Store, Target
+from tests.conformance.tree import Tree
 from tests.conformance.windows import expand, sleep_until_next
 
 STATISTICS_BOUND_SECONDS = 5.0
@@ -155,6 +156,7 @@ def files(run: Run, step: Step) -> Problems:
     change = step["files"]
     written, removed = named(change.get("write", {})), [file_name(name) for name in change.get("remove", ())]
     if change.get("swap"):
+        assert isinstance(run.target.folder, Tree), "only a tree can be swapped"
         run.target.folder.swap(written, removed)
     else:
         run.target.folder.write(written)

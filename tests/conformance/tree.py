@@ -13,8 +13,6 @@ APPDIRECTORY = "config"
 class Folder:
     """A folder that a server reads its rules from."""
 
-    can_swap = False
-
     def __init__(self, folder: Path, staging: Path) -> None:
         self.path = folder
         self._staging = staging
@@ -26,14 +24,9 @@ class Folder:
         for name in names:
             (self.path / name).unlink()
 
-    def swap(self, files: Mapping[str, str], gone: Iterable[str]) -> None:
-        raise NotImplementedError("only a tree can be swapped")
-
 
 class Tree(Folder):
     """`<base>/current`, a symbolic link to `<base>/tree-<n>`, which holds `ratelimit/config`."""
-
-    can_swap = True
 
     def __init__(self, base: Path) -> None:
         self.root = base / "current"

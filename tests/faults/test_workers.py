@@ -101,7 +101,7 @@ async def test_the_pause_doubles_and_is_short_again_after_a_long_life(
 
 
 async def test_a_start_that_was_given_up_leaves_nobody_behind(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "import time; time.sleep(3600)")
+    bench = Bench(tmp_path, "import signal; signal.pause()")
     starting = asyncio.create_task(bench.workers.start())
     await until(lambda: bool(bench.workers._running))
     starting.cancel()

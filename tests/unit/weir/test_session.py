@@ -30,4 +30,4 @@ async def test_a_race_raises_what_ended_it() -> None:
         raise ChildError("gone")
 
     with pytest.raises(ChildError, match="gone"):
-        await race(first(), asyncio.sleep(60))
+        await race(first(), asyncio.Event().wait())
