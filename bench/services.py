@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import grpc
 
 from protos.interop.rls.v1 import rls_pb2
 from tests.fakes.certificates import issue, make_ca
+from tests.fakes.ports import free_port
 
 SERVICE_CORE = "0"
 LOAD_CORE = REDIS_CORE = "1"
@@ -83,13 +83,6 @@ def request(descriptors: int, value: str = "value") -> bytes:
     for number in range(descriptors):
         message.descriptors.add().entries.add(key=f"key{number}", value=value)
     return message.SerializeToString()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from typing import Any
 import grpc
 
 from bench.semcache.filling import NAMESPACE, TENANT, percentiles
-from bench.services import free_port, process
+from bench.services import process
 from protos.semcache.v1 import semcache_pb2
+from tests.fakes.ports import free_port
 
 LOOKUP = "/weir.semcache.v1.SemanticCacheService/Lookup"
 NAMESPACES = f"""\

@@ -14,13 +14,14 @@ import grpc
 from serving.tls import channel_credentials
 from tests.conformance.background import Background
 from tests.conformance.client import Client
-from tests.conformance.processes import START_BOUND_SECONDS, Process, free_port, redis_client, redis_server
+from tests.conformance.processes import START_BOUND_SECONDS, Process, redis_client, redis_server
 from tests.conformance.relay import Relay
 from tests.conformance.runner import BASE_DOMAIN, base_files, is_limited
 from tests.conformance.suites import Settings
 from tests.conformance.target import Store, Target
 from tests.conformance.tree import APPDIRECTORY, SUBDIRECTORY, Tree
 from tests.fakes.certificates import issue, make_ca
+from tests.fakes.ports import free_port
 from tests.fakes.statsd import Statsd
 
 OUR_COMMAND = (sys.executable, "-m", "ratelimit")

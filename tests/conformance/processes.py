@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import socket
 import subprocess
 import tempfile
@@ -15,27 +14,12 @@ from pathlib import Path
 import redis
 
 from serving.clock import SystemClock
+from tests.fakes.ports import free_port
 
 START_BOUND_SECONDS = 30.0
 STOP_BOUND_SECONDS = 10.0
 PROJECT = Path(__file__).parents[2]
 _KEPT = frozenset({"PATH", "HOME"})
-# Below the range from which the kernel takes the near ends of connections, so that none takes a port chosen here.
-_PORTS = range(12_000, 32_000)
-# Not `random`'s own generator: test runners seed it alike in every worker, and all would choose the same ports.
-_dice = random.SystemRandom()
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """Choose a port of 127.0.0.1 that nobody listens on, never the same twice."""
-    while True:
-        port = _dice.choice(_PORTS)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            if port not in _given:
-                probe.bind(("127.0.0.1", port))
-                _given.add(port)
-                return port
 
 
 class Process:

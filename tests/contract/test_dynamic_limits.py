@@ -22,7 +22,8 @@ from serving.redis_client import RedisClient
 from serving.redis_node import Script
 from serving.settings import RedisSettings
 from tests.fakes.clock import FakeClock
-from tests.fakes.redis_servers import RedisCluster, RedisServer, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.redis_servers import RedisCluster, RedisServer
 
 LIMITS_MAX = 5
 CLEARED_MAX = 3

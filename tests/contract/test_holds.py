@@ -23,7 +23,8 @@ from tests.contract.harness import CLUSTER, MEMORY, PLAIN, SINGLE, Harness, Kind
 from tests.contract.redis_stores import CLOCK, opened, settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.desks import Apis
-from tests.fakes.redis_servers import RedisServer, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.redis_servers import RedisServer
 
 RULES = """
 domain: llm

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import StartService
-from tests.fakes.processes import RedisProcess, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.processes import RedisProcess
 from weir.client import AskError, Client
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

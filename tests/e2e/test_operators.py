@@ -12,7 +12,8 @@ import pytest
 from protos.interop.rls.v1 import rls_pb2
 from tests.e2e.conftest import StartService
 from tests.fakes.collector import Collector, attributes
-from tests.fakes.processes import RatelimitProcess, RedisProcess, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.processes import RatelimitProcess, RedisProcess
 from weir.client import SHOULD_RATE_LIMIT, request
 
 SECRET = "sk-live-123"

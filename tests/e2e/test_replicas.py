@@ -7,7 +7,8 @@ from collections import Counter
 
 from tests.e2e.conftest import Ask, StartGateway, StartService
 from tests.fakes.envoy import Gateway, eventually
-from tests.fakes.processes import RatelimitProcess, RedisProcess, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.processes import RatelimitProcess, RedisProcess
 
 RULES = """
 domain: requests

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.fakes.envoy import eventually
-from tests.fakes.processes import free_port
+from tests.fakes.ports import free_port
 from weir.demo import upstream
 from weir.demo.child import Child
 

@@ -16,7 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from semcache.client import CacheClient
 from tests.fakes.envoy import eventually
 from tests.fakes.models import model_folder
-from tests.fakes.processes import HEALTH_TIMEOUT_SECONDS, RatelimitProcess, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.processes import HEALTH_TIMEOUT_SECONDS, RatelimitProcess
 from weir.client import Client
 
 RULES = """

@@ -15,7 +15,8 @@ import grpc.aio
 
 from protos.interop.rls.v1 import rls_pb2
 from tests.e2e.conftest import StartService
-from tests.fakes.processes import RatelimitProcess, RedisProcess, free_port
+from tests.fakes.ports import free_port
+from tests.fakes.processes import RatelimitProcess, RedisProcess
 from tests.wire.gate import until
 
 METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"

@@ -14,14 +14,10 @@ from typing import Any
 
 import hiredis
 
+from tests.fakes.ports import free_port
+
 READY_SECONDS = 20.0
 _TURN_SECONDS = 0.01
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
@@ -55,7 +51,7 @@ class RedisServer:
     def spawn(self) -> None:
         """Start without waiting: it may be loading for a while."""
         self._process = subprocess.Popen([_binary(), *self._arguments()], stdout=subprocess.DEVNULL)
-        wait_until(self.path.exists, "redis-server listens")
+        wait_until(self._listens, "redis-server listens")
 
     @property
     def pid(self) -> int:
@@ -95,6 +91,11 @@ class RedisServer:
             if isinstance(reply, hiredis.ReplyError):
                 raise reply
         return replies
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"redis-server ended: {(self.folder / 'log').read_text()}"
+        return self.path.exists()
 
     def _answers(self) -> bool:
         try:

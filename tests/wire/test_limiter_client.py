@@ -17,7 +17,7 @@ from serving.grpc_server import GrpcServer
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
 from tests.fakes.desks import Apis
-from tests.fakes.processes import free_port
+from tests.fakes.ports import free_port
 
 RULES = """
 domain: llm
