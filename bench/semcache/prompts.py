@@ -1,4 +1,4 @@
-"""Distinct questions of about 20 tokens, how somebody else would ask them, and vectors for many more."""
+"""Distinct questions of 20 tokens as all-MiniLM-L6-v2 counts, the same ones in other words, and vectors for many more."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 
-_VERBS = ["change", "cancel", "track", "export", "share", "verify", "reset", "delete", "renew", "merge"]
-_NOUNS = ["address", "invoice", "password", "schedule", "label", "discount", "report", "photo", "deposit", "signature"]
-_THINGS = ["account", "order", "contract", "project", "delivery", "booking", "policy", "workspace", "loan", "ticket"]
-_STATES = ["is locked", "has expired", "was paid twice", "shows an error", "is still empty"]
-_PLACES = ["mobile app", "online shop", "admin console", "customer portal", "partner website"]
+_VERBS = ["change", "cancel", "track", "export", "share", "verify", "reset", "update", "renew", "merge"]
+_NOUNS = ["address", "receipt", "password", "schedule", "label", "discount", "report", "photo", "deposit", "signature"]
+_THINGS = ["account", "order", "contract", "project", "delivery", "booking", "policy", "device", "loan", "ticket"]
+_STATES = ["is locked", "has expired", "got lost", "looks wrong", "stays empty"]
+_PLACES = ["mobile app", "online shop", "control panel", "customer portal", "partner website"]
 _MONTHS = ["January", "March", "May", "July", "September", "October", "November", "December"]
 
 # A vector with so much noise has a cosine of about .9 to the one it was made of: near, and not the same.
@@ -48,4 +48,4 @@ def spread(vectors: Vectors, count: int, seed: int = 3) -> Vectors:
 
 
 def _ask(start: str, verb: str, noun: str, thing: str, state: str, place: str, month: str) -> str:  # noqa: PLR0913, PLR0917 - the words of one sentence
-    return f"{start} {verb} the {noun} of my {thing} from {month} when it {state} in the {place}?"
+    return f"{start} {verb} my {thing} {noun} from {month} when it {state} in the {place}?"
