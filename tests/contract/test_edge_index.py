@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from semcache.entry import EmbeddedEntry, EntryId, Record, State
 from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
 from semcache.stores.edge.engine import width
+from semcache.stores.edge.records import Records
 from semcache.stores.edge.root import EdgeStores
 from semcache.stores.edge.store import EdgeStore
 from tests.fakes.entries import NOW, SCOPE, entry
@@ -68,6 +71,29 @@ async def test_an_entry_that_is_used_stays_in_the_index(store: EdgeStore) -> Non
 
     assert await unindexed(store) == 0
     assert [each.record.hits for each in await store.get(ids(5), NOW) if each is not None] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("record", "flushes"),
+    [(Record(hits=1, used_at=NOW), 0), (Record(State.QUARANTINED, wrong=1, used_at=NOW), 1)],
+    ids=["a use", "a judgement"],
+)
+async def test_only_what_is_written_to_the_shard_is_flushed(
+    store: EdgeStore, monkeypatch: pytest.MonkeyPatch, record: Record, flushes: int
+) -> None:
+    verbs: list[str] = []
+    call = store.shard.call
+
+    async def noting(verb: str, *arguments: object) -> object:
+        verbs.append(verb)
+        return await call(verb, *arguments)
+
+    monkeypatch.setattr(store.shard, "call", noting)
+    await store.amend({ids(1)[0]: record})
+
+    await store.shard.keep_once()
+
+    assert verbs.count("flush") == flushes
 
 
 async def test_an_entry_that_is_written_again_counts_as_not_indexed(store: EdgeStore) -> None:
@@ -125,6 +151,22 @@ async def test_a_quarantine_outweighs_uses_that_were_noted(store: EdgeStore) -> 
     (scanned,) = (await store.scan(Selector(ids=(ids(1)[0],)), 1)).entries
     assert scanned.entry.record == judged
     assert await store.get(ids(1), NOW) == [None]
+
+
+async def test_the_log_of_records_is_written_over_to_their_file_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    records = Records(path)
+    before = path.stat().st_size
+    used = [(uuid4(), [number, 0, 0, NOW], NOW) for number in range(70)]
+
+    for each in used:
+        records.put([each])
+    async with asyncio.timeout(30):
+        while path.stat().st_size == before:  # noqa: ASYNC110 - a thread writes it
+            await asyncio.sleep(0.01)
+
+    assert records.of([one for one, _, _ in used]) == {each[0]: each for each in used}
+    records.close()
 
 
 async def test_records_outlive_a_kill(tmp_path: Path) -> None:

@@ -160,11 +160,12 @@ class Engine:
         self._records.drop(UUID(one) for one, _, _ in points)
         self._shard.update(edge.UpdateOperation.upsert_points(made))
 
-    def amend(self, changes: Sequence[Change]) -> None:
-        """Replace the records of those points that there are."""
+    def amend(self, changes: Sequence[Change]) -> bool:
+        """Replace the records of those points that there are; return whether the shard itself was changed."""
         ids = [UUID(one) for one, _, _ in changes]
         stored = {str(each.id): each.payload for each in self._shard.retrieve(ids, ["state", "worth"], False)}
         beside: list[Row] = []
+        is_changed = False
         for one, conditions, payload in changes:
             before = stored.get(one)
             if before and before["state"] == payload["state"] and before["worth"] <= payload["worth"]:
@@ -172,7 +173,9 @@ class Engine:
             elif before:
                 self._shard.update(edge.UpdateOperation.set_payload_by_filter(_filter(conditions), payload))
                 self._records.drop([UUID(one)])
+                is_changed = True
         self._records.put(beside)
+        return is_changed
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""

@@ -104,11 +104,15 @@ class Shard:
         async with self._writing():
             if self._touched is not None:
                 self._touched.update(ids)
-            await self.call(verb, *arguments)
+            was_dirty, self._is_dirty = self._is_dirty, True
+            # Nothing of it is in the shard: a flush would hold up lookups, 50 ms, for nothing.
+            if await self.call(verb, *arguments) is False:
+                self._is_dirty = was_dirty
 
     async def delete(self, verb: str, *arguments: object) -> int:
         """Have the engine remove entries that it finds; return how many."""
         async with self._writing():
+            self._is_dirty = True
             try:
                 ids: Sequence[str] = await self.call(verb, *arguments)
             except BaseException:  # timed out or cancelled: it may happen, and nobody will know to what
@@ -217,7 +221,6 @@ class Shard:
     @contextlib.asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
         async with self._writes:
-            self._is_dirty = True
             try:
                 yield
             except StoreRefused as error:
