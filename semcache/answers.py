@@ -41,6 +41,7 @@ class Reason(IntEnum):
     DISABLED = 14
     STORE_AWAY = 15
     TOO_LONG = 16
+    UNREAD = 17
 
 
 class Refusal(IntEnum):
@@ -118,7 +119,7 @@ class Answer:
     missing: str = ""
     lookup_id: str = ""
     lease: Lease | None = None
-    tokens_cut: int = 0
+    tokens_unread: int = 0
     scope_id: ScopeId | None = None
 
     @property

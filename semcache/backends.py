@@ -22,7 +22,8 @@ class Vector:
     """An embedding, and how much of its prompt it stands for."""
 
     embedding: Embedding = field(repr=False, compare=False)
-    tokens_cut: int = 0
+    """Zero, and so near nothing, where not all of the prompt was read."""
+    tokens_unread: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -50,9 +51,10 @@ class Backend:
         new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in vectors))
         if new:
             embedded = await self.embedder.embed(new, deadline)
+            comparable = embedded.comparable
             for index, prompt in enumerate(new):
                 # A row of its own: a view would keep the whole batch in memory.
-                vectors[prompt] = Vector(embedded.embeddings[index].copy(), embedded.tokens_cut(index))
+                vectors[prompt] = Vector(comparable[index].copy(), embedded.tokens_unread(index))
         self._remember(vectors)
         return [vectors[prompt] for prompt in prompts]
 

@@ -285,5 +285,6 @@ def _may_fetch(each: Draft) -> bool:
 def _wish(each: Draft) -> Wish:
     turn, vector = each.ask.turn, each.vector
     # Only the same prompt will do where only the same is looked for.
-    embedding = None if vector is None or each.exact_only_reason else vector.embedding
+    is_exact_only = vector is None or vector.tokens_unread or each.exact_only_reason
+    embedding = None if vector is None or is_exact_only else vector.embedding
     return Wish(each.scope_id, each.entry_id, each.moment, turn.prompt, turn.history, embedding)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +38,40 @@ class ModelIdentity:
         return f"{name}-{self.precision}-{hashlib.sha256(exact.encode()).hexdigest()[:12]}"
 
 
+class Tokens(NamedTuple):
+    """What a model makes of a text."""
+
+    total: int
+    """Before it was cut to the model's window."""
+    unknown: int = 0
+    """Those within the window that stand for what the model has no token for: the same one for every emoji, say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """Vectors of some texts, and what of them was read."""
 
     embeddings: Embeddings
-    tokens: Sequence[int]
-    """Tokens of each text, before it was cut to the model's window."""
+    tokens: Sequence[Tokens]
     window_tokens: int
 
-    def tokens_cut(self, index: int) -> int:
-        """Return how many tokens of that text did not reach the model."""
-        return max(0, self.tokens[index] - self.window_tokens)
+    def tokens_unread(self, index: int) -> int:
+        """Return how many tokens of that text did not reach the model, or said nothing to it."""
+        tokens = self.tokens[index]
+        return max(0, tokens.total - self.window_tokens) + tokens.unknown
+
+    @property
+    def comparable(self) -> Embeddings:
+        """The vectors by which texts may be compared: that of a text that was not read whole is zero, and near nothing.
+
+        Two texts that differ in what the model did not read have equal vectors.
+        """
+        unread = [index for index in range(len(self.tokens)) if self.tokens_unread(index)]
+        if not unread:
+            return self.embeddings
+        comparable = self.embeddings.copy()
+        comparable[unread] = 0.0
+        return comparable
 
 
 class Embedder(Protocol):

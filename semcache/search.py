@@ -5,6 +5,7 @@
 1. Before each step a draft says what it is if the step does not come to its end, so a search can be cut anywhere.
 2. Until it is known what was invalidated it is a BYPASS: neither to be served nor to be stored. From then on a MISS.
 3. What is served by meaning is read by its id at the end, and is of the scope's epoch or not served.
+4. What the model did not read whole is found by the same words only: it cannot be said to mean the same as anything.
 """
 
 from __future__ import annotations
@@ -83,8 +84,11 @@ class Search:
             return
         for each, vector in zip(drafts, vectors, strict=True):
             each.vector = vector
-            each.answer = replace(each.answer, tokens_cut=vector.tokens_cut)
-            each.expect(Reason.STORE, "search")
+            each.answer = replace(each.answer, tokens_unread=vector.tokens_unread)
+            if vector.tokens_unread:
+                each.settle(Outcome.MISS, Reason.UNREAD, "embed")
+            else:
+                each.expect(Reason.STORE, "search")
 
     async def _nearest(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
         if not drafts:
@@ -135,9 +139,6 @@ class Search:
         try:
             one, two = await backend.embed([mine, other], deadline)
         except EmbedError:
-            return False
-        # What the model could not read cannot be said to mean the same.
-        if one.tokens_cut or two.tokens_cut:
             return False
         similarity = float(np.dot(one.embedding, two.embedding))
         return self._judges.is_near(each.ask.namespace, backend.model, mine, other, similarity)

@@ -29,7 +29,7 @@ def write_answer(answer: Answer) -> bytes:
         guard=answer.guard,
         missing=answer.missing,
         lookup_id=answer.lookup_id,
-        tokens_cut=answer.tokens_cut,
+        tokens_cut=answer.tokens_unread,
         scope_id=answer.scope_id or "",
     )
     if answer.entry is not None:

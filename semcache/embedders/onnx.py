@@ -7,6 +7,7 @@ its longest text without a bound on tokens, and keeps its models in one register
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from tokenizers import Encoding, Tokenizer
 
-from semcache.embedder import Embedded, Embeddings, ModelIdentity
+from semcache.embedder import Embedded, Embeddings, ModelIdentity, Tokens
 from semcache.embedders import model_folder
 from semcache.embedders.queue import TextQueue
 from semcache.errors import EmbedUnavailable
@@ -36,14 +37,15 @@ class OnnxModel:
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_buffer(tokenizer)
+        self._unknown = _unknown(tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(window_tokens)
 
-    def embed(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[int]]:
-        """Return a unit vector for each text, and its tokens before it was cut."""
+    def embed(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[Tokens]]:
+        """Return a unit vector for each text, and its tokens."""
         encodings = [self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX]) for text in texts]
         embeddings: Embeddings = self._session.run(["embedding"], self._feed(encodings))[0]
-        return embeddings, [_tokens(encoding) for encoding in encodings]
+        return embeddings, [Tokens(_count(each), each.ids.count(self._unknown)) for each in encodings]
 
     def embed_tokens(self, text: str) -> Embeddings:
         """Return a vector for each token of a text: for verifiers that look closer."""
@@ -115,6 +117,15 @@ class OnnxEmbedder:
         return self._description
 
 
-def _tokens(encoding: Encoding) -> int:
+def _unknown(tokenizer: bytes) -> int:
+    """Return the id of the token for what has none; -1 where everything has one."""
+    model = json.loads(tokenizer)["model"]
+    if model.get("unk_id") is not None:
+        return int(model["unk_id"])
+    vocabulary = model["vocab"]
+    return int(vocabulary.get(model.get("unk_token"), -1)) if isinstance(vocabulary, dict) else -1
+
+
+def _count(encoding: Encoding) -> int:
     cut = sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
     return len(encoding.ids) + cut

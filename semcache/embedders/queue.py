@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from semcache.embedder import Embeddings
+from semcache.embedder import Embeddings, Tokens
 from semcache.entry import Embedding
 from semcache.errors import EmbedError, EmbedTimeout, EmbedUnavailable
 from semcache.settings import EmbedderSettings
 from serving.clock import Clock
 
-Work: TypeAlias = Callable[[Sequence[str]], tuple[Embeddings, Sequence[int]]]
-"""Embeds texts in the thread: vectors, and the tokens of each text before it was cut."""
+Work: TypeAlias = Callable[[Sequence[str]], tuple[Embeddings, Sequence[Tokens]]]
+"""Embeds texts in the thread: vectors, and the tokens of each text."""
 
 # Of English and of code; a job's size is a bound on waiting, so a guess is good enough.
 _CHARACTERS_PER_TOKEN = 4
@@ -34,7 +34,7 @@ _CHARACTERS_PER_TOKEN = 4
 class _Waiting:
     text: str
     deadline: float
-    future: asyncio.Future[tuple[Embedding, int]]
+    future: asyncio.Future[tuple[Embedding, Tokens]]
 
 
 class TextQueue:
@@ -53,7 +53,7 @@ class TextQueue:
         """Have a thread of its own."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
 
-    async def embed(self, texts: Sequence[str], deadline: float) -> Sequence[tuple[Embedding, int]]:
+    async def embed(self, texts: Sequence[str], deadline: float) -> Sequence[tuple[Embedding, Tokens]]:
         """Return vector and tokens of each text.
 
         Raises:

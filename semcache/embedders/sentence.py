@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from semcache.embedder import Embedded, Embeddings, ModelIdentity
+from semcache.embedder import Embedded, Embeddings, ModelIdentity, Tokens
 from semcache.embedders.queue import TextQueue
 from semcache.errors import EmbedUnavailable
 from semcache.settings import EmbedderSettings
@@ -91,8 +91,11 @@ class SentenceEmbedder:
         revision = revision_of(Path(source)) or hashlib.sha256(probe.round(3).tobytes()).hexdigest()
         return ModelIdentity(Path(source).name, revision[:_REVISION_DIGITS], "fp32", probe.shape[1])
 
-    def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[int]]:
-        return self._encode(texts), [len(self._model.tokenizer.encode(text, truncation=False)) for text in texts]
+    def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[Tokens]]:
+        tokenizer = self._model.tokenizer
+        ids = [list(tokenizer.encode(text, truncation=False)) for text in texts]
+        unknown, window = tokenizer.unk_token_id, self.window_tokens
+        return self._encode(texts), [Tokens(len(each), each[:window].count(unknown)) for each in ids]
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         vectors: Embeddings = self._model.encode(

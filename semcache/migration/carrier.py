@@ -167,7 +167,7 @@ class Carrier:
     async def _embed(goal: Side, rows: Sequence[EmbeddedEntry]) -> Embeddings:
         if not rows or goal.embedder is None:
             return np.empty((0, 0), np.float32)
-        return (await goal.embedder.embed([each.entry.prompt for each in rows])).embeddings
+        return (await goal.embedder.embed([each.entry.prompt for each in rows])).comparable
 
     @staticmethod
     async def _fetch(store: EntryStore, ids: Sequence[EntryId]) -> Mapping[EntryId, EmbeddedEntry]:

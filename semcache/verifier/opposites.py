@@ -156,6 +156,7 @@ _OPPOSITES = """
     merge / split
     until / since
     to / from
+    must / may
 """
 
 
@@ -172,10 +173,26 @@ def _opposites(text: str) -> dict[str, frozenset[str]]:
 
 OPPOSITES = _opposites(_OPPOSITES)
 
-# A word with one of these before it is its own opposite, but for the words of which that is not true.
-PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis")
+# A word with one of these before it is its own opposite, but for the words of which that is not true. The last three
+# undo in German, French and Spanish: `entsperren`, `désactiver`, `desbloquear`.
+PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "ent", "dés", "des")
 NOT_PREFIXED = frozenset(
     [
+        "debate",
+        "decent",
+        "default",
+        "defend",
+        "define",
+        "degrade",
+        "delight",
+        "depart",
+        "deport",
+        "depress",
+        "deserve",
+        "design",
+        "detail",
+        "detest",
+        "devote",
         "discount",
         "discover",
         "disease",

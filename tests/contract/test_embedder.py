@@ -117,7 +117,22 @@ async def test_an_empty_text_has_a_vector_too(embedder: Embedder) -> None:
 async def test_what_is_cut_is_said(embedder: Embedder) -> None:
     embedded = await embedder.embed(["short text", "word " * (embedder.window_tokens - 2), "word " * 300])
 
-    assert [embedded.tokens_cut(index) for index in range(3)] == [0, 0, 302 - embedder.window_tokens]
+    assert [embedded.tokens_unread(index) for index in range(3)] == [0, 0, 302 - embedder.window_tokens]
+
+
+async def test_what_the_model_has_no_token_for_is_said(embedder: Embedder) -> None:
+    embedded = await embedder.embed(["What does \U0001f44d mean?", "如何删除我的账户", "What does that mean?"])
+
+    unread = [embedded.tokens_unread(index) for index in range(3)]
+
+    assert (unread[0], unread[1] > 0, unread[2]) == (1, True, 0)
+
+
+async def test_a_text_that_was_not_read_whole_is_near_nothing(embedder: Embedder) -> None:
+    embedded = await embedder.embed(["word " * 300, "word " * 10, "How do I delete 我的账户?"])
+
+    assert np.linalg.norm(embedded.comparable, axis=1) == pytest.approx([0, 1, 0], abs=1e-5)
+    assert (embedded.comparable[1] == embedded.embeddings[1]).all()
 
 
 async def test_what_is_beyond_the_window_does_not_count(embedder: Embedder) -> None:

@@ -18,14 +18,14 @@ import pytest
 from pydantic import SecretStr
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import EntryId, Record, State
+from semcache.entry import EmbeddedEntry, EntryId, Record, State
 from semcache.errors import StoreRefused
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings, QdrantSettings
 from semcache.store import EntryStore, EntryStores, Question, Selector
 from semcache.stores.edge.root import EdgeStores
 from semcache.stores.qdrant.root import QdrantStores
-from tests.fakes.entries import MODEL, NOW, OTHER_SCOPE, SCOPE, angle, entry, row
+from tests.fakes.entries import DIMENSIONS, MODEL, NOW, OTHER_SCOPE, SCOPE, angle, entry, row
 from tests.fakes.qdrant_server import QdrantServer
 from tests.fakes.store import FakeStores
 
@@ -148,6 +148,15 @@ async def test_below_the_least_similarity_nothing_is_found(store: EntryStore) ->
     await store.add([row("near", 10), row("far", 40)])
 
     assert await prompts(store, ask(similarity_min=0.9)) == ["near"]
+
+
+async def test_an_entry_without_a_place_is_near_nothing_and_found_by_its_id(store: EntryStore) -> None:
+    lost = EmbeddedEntry(entry("lost"), np.zeros(DIMENSIONS, np.float32))
+    await store.add([lost, row("near", 10)])
+
+    assert await prompts(store, ask(similarity_min=0.01)) == ["near"]
+    assert await prompts(store, Question(SCOPE, 0, lost.embedding, similarity_min=0.01)) == []
+    assert await store.get([lost.entry.id], NOW) == [lost.entry]
 
 
 async def test_questions_of_a_batch_do_not_mix(store: EntryStore) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from semcache.embedder import Embedded, ModelIdentity
+from semcache.embedder import Embedded, ModelIdentity, Tokens
 from semcache.errors import EmbedError, EmbedUnavailable
 
 DIMENSIONS = 64
 WINDOW_TOKENS = 256
+# As all-MiniLM-L6-v2: most of what is beyond has no token.
+FIRST_UNKNOWN = "\u2e80"
 
 
 class FakeEmbedder:
@@ -39,7 +41,12 @@ class FakeEmbedder:
             for word in each[:WINDOW_TOKENS]:
                 vectors[row, hashlib.sha256(word.encode()).digest()[0] % DIMENSIONS] += 1
             vectors[row] /= np.linalg.norm(vectors[row])
-        return Embedded(vectors, [len(each) for each in words], WINDOW_TOKENS)
+        tokens = [Tokens(len(each), sum(map(_is_unknown, each[:WINDOW_TOKENS]))) for each in words]
+        return Embedded(vectors, tokens, WINDOW_TOKENS)
 
     async def stop(self) -> None:
         self.failure = EmbedUnavailable("stopped")
+
+
+def _is_unknown(word: str) -> bool:
+    return max(word) >= FIRST_UNKNOWN

@@ -73,6 +73,30 @@ async def test_stored_then_found_by_the_same_words_and_by_other_ones(served: Ser
     assert exact.similarity == exact.confidence == 1
 
 
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        (
+            "The river rose again. " * 80 + "Who built the dam?",
+            "The river rose again. " * 80 + "What did the dam cost?",
+        ),
+        ("What does \U0001f44d mean in a chat?", "What does \U0001f44e mean in a chat?"),
+        ("如何删除我的账户", "如何创建我的账户"),
+        ("Decode the hexadecimal text " + "deadbeef" * 16, "Decode the hexadecimal text " + "cafebabe" * 16),
+    ],
+    ids=["beyond the window", "signs", "letters", "a long word"],
+)
+async def test_what_differs_only_where_the_model_does_not_read_is_no_hit(
+    served: Served, tenant: str, stored: str, asked: str
+) -> None:
+    await served.call(store(stored, tenant=tenant))
+
+    exact, other = [await served.call(lookup(prompt, tenant=tenant)) for prompt in (stored, asked)]
+
+    assert told(exact)[0] == "OUTCOME_EXACT"
+    assert (told(other), other.tokens_cut > 0) == (("OUTCOME_MISS", "REASON_UNREAD", "embed"), True)
+
+
 async def test_another_tenant_finds_nothing(served: Served, tenant: str) -> None:
     await served.call(store(PASSWORD, tenant=tenant))
 

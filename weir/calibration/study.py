@@ -1,8 +1,9 @@
 """From labelled pairs to a curve and a setting, each with its interval.
 
-    pairs ─ similarity ─ verdict ─▶ refused by a guard | scored ─▶ curve ─▶ threshold of every target
+    pairs ─ similarity ─ verdict ─▶ refused by a guard, too far | scored ─▶ curve ─▶ threshold of every target
 
-1. What a guard refuses is counted and left out of the curve, as in the service.
+1. What a guard refuses, and what is so far away that the service does not look at it, is counted and left out of the
+   curve, as in the service.
 2. The curve starts from the shipped one, so that a few pairs move it a little and many decide it.
 3. Intervals are 90 %: Wilson's for shares that were counted, the bootstrap over pairs for thresholds.
 """
@@ -16,12 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from semcache.judging import SIMILARITY_MIN
 from semcache.logistic import Curve, Numbers, fit
 from semcache.threshold import Target, Threshold, lowest_threshold
 from semcache.verifier.fitted import Fitted
 from semcache.verifier.verdict import Verdict
 from weir.calibration.labels import Pair
 
+FAR = "similarity"
 TARGETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 _Z_ONE_SIDED = 1.2816
 _Z_TWO_SIDED = 1.6449
@@ -52,7 +55,7 @@ class Study:
     pairs: int
     right: int
     refused_right: Counter[str]
-    """Pairs that fit and that a guard refused, by guard."""
+    """Pairs that fit and are not looked at, by the guard that refuses them, or `FAR`."""
     refused_wrong: Counter[str]
     scores: Numbers
     rights: Numbers
@@ -71,7 +74,8 @@ def study(pairs: Sequence[Pair], similarities: Sequence[float], shipped: Fitted,
         shipped.verifier.verify(pair.prompt, pair.candidate, similarity)
         for pair, similarity in zip(pairs, similarities, strict=True)
     ]
-    is_scored = np.array([verdict.guard is None for verdict in verdicts])
+    refusals = [_refusal(*each) for each in zip(verdicts, similarities, strict=True)]
+    is_scored = np.array([not refusal for refusal in refusals])
     scores = np.array([verdict.score for verdict in verdicts])[is_scored]
     rights = np.array([float(pair.fits) for pair in pairs])[is_scored]
     curve = fit(scores, rights, shipped.curve)
@@ -80,8 +84,8 @@ def study(pairs: Sequence[Pair], similarities: Sequence[float], shipped: Fitted,
     return Study(
         pairs=len(pairs),
         right=sum(pair.fits for pair in pairs),
-        refused_right=_refused(pairs, verdicts, fits=True),
-        refused_wrong=_refused(pairs, verdicts, fits=False),
+        refused_right=_refused(pairs, refusals, fits=True),
+        refused_wrong=_refused(pairs, refusals, fits=False),
         scores=scores,
         rights=rights,
         curve=curve,
@@ -89,9 +93,15 @@ def study(pairs: Sequence[Pair], similarities: Sequence[float], shipped: Fitted,
     )
 
 
-def _refused(pairs: Sequence[Pair], verdicts: Sequence[Verdict], *, fits: bool) -> Counter[str]:
-    judged = zip(pairs, verdicts, strict=True)
-    return Counter(verdict.guard.value for pair, verdict in judged if verdict.guard and pair.fits is fits)
+def _refusal(verdict: Verdict, similarity: float) -> str:
+    if similarity < SIMILARITY_MIN:
+        return FAR
+    return verdict.guard.value if verdict.guard else ""
+
+
+def _refused(pairs: Sequence[Pair], refusals: Sequence[str], *, fits: bool) -> Counter[str]:
+    judged = zip(pairs, refusals, strict=True)
+    return Counter(refusal for pair, refusal in judged if refusal and pair.fits is fits)
 
 
 def _bootstrap(scores: Numbers, rights: Numbers, prior: Curve) -> list[Curve]:

@@ -69,6 +69,7 @@ def _similarities(pairs: Sequence[Pair], folder: Path | None) -> list[float]:
     open_pairs = [pair for pair in pairs if pair.similarity is None]
     if not open_pairs:
         return [similarity for similarity in known if similarity is not None]
+    from semcache.embedder import Embedded  # noqa: PLC0415
     from semcache.embedders import model_folder  # noqa: PLC0415
     from semcache.embedders.onnx import OnnxModel  # noqa: PLC0415
     from semcache.errors import SemcacheError  # noqa: PLC0415
@@ -81,8 +82,9 @@ def _similarities(pairs: Sequence[Pair], folder: Path | None) -> list[float]:
     computed: list[float] = []
     for start in range(0, len(open_pairs), _BATCH):
         batch = open_pairs[start : start + _BATCH]
-        a, _ = model.embed([pair.prompt for pair in batch])
-        b, _ = model.embed([pair.candidate for pair in batch])
+        sides = [[pair.prompt for pair in batch], [pair.candidate for pair in batch]]
+        # As the service compares them: what the model does not read whole is near nothing.
+        a, b = (Embedded(*model.embed(texts), description.window_tokens).comparable for texts in sides)
         computed.extend((a * b).sum(axis=1).tolist())
     rest = iter(computed)
     return [next(rest) if similarity is None else similarity for similarity in known]
@@ -98,8 +100,8 @@ def _default_model() -> Path:
 
 def _tell(found: Study, chosen: Row) -> None:
     console = Console()
-    console.print(f"{found.pairs} pairs, {found.right} right; guards refuse {found.refused_wrong.total()} wrong and "
-                  f"{found.refused_right.total()} right ones")  # fmt: skip
+    console.print(f"{found.pairs} pairs, {found.right} right; before any score {found.refused_wrong.total()} wrong and "
+                  f"{found.refused_right.total()} right ones are refused")  # fmt: skip
     for guard in sorted(found.refused_right + found.refused_wrong):
         console.print(f"  {guard}: {found.refused_wrong[guard]} wrong, {found.refused_right[guard]} right")
     console.print(_table(found.rows))

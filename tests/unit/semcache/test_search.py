@@ -351,4 +351,26 @@ async def test_what_the_model_could_not_read_is_said() -> None:
 
     answer = await world.lookup("weir " * 300)
 
-    assert answer.tokens_cut == 302 - 256
+    assert (answer.outcome, answer.reason, answer.step) == (Outcome.MISS, Reason.UNREAD, "embed")
+    assert answer.tokens_unread == 302 - 256
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("weir " * 300 + "How high is it?", "weir " * 300 + "How deep is it?"),
+        ("weir " * 250 + "How high is it, and why?", "weir " * 250),
+        ("What does \U0001f44d mean in a chat?", "What does \U0001f44e mean in a chat?"),
+        ("What does \U0001f44d mean in a chat?", "What does \U0001f44d mean in a chats?"),
+        ("What does \U0001f44d mean in a chat?", "What does mean in a chat?"),
+    ],
+    ids=["another end", "an end that was cut", "another sign", "the same sign", "no sign"],
+)
+async def test_what_the_model_could_not_read_is_found_by_the_same_words_only(stored: str, asked: str) -> None:
+    world = await make_world()
+    world.namespace = namespace(target_error=None, threshold=0.5, guards=False)
+    await world.store_one(stored)
+
+    outcomes = [(await world.lookup(prompt)).outcome for prompt in (stored, asked)]
+
+    assert outcomes == [Outcome.EXACT, Outcome.MISS]

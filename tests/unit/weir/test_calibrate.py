@@ -150,8 +150,23 @@ def test_what_guards_refuse_is_told_by_guard(tmp_path: Path) -> None:
 
     result = run(write(tmp_path / "pairs.csv", made))
 
-    assert "guards refuse 1 wrong and 0 right ones" in result.output
+    assert "before any score 1 wrong and 0 right ones are refused" in result.output
     assert "numbers: 1 wrong, 0 right" in result.output
+
+
+def test_what_the_service_does_not_look_at_is_told_and_moves_nothing(tmp_path: Path) -> None:
+    far = [{"prompt": "how deep is it", "candidate": "who are you", "fits": 0, "similarity": 0.6}] * 50
+    unread = [{"prompt": "weir " * 300 + "how deep is it?", "candidate": "weir " * 300 + "who dug it?", "fits": 0}] * 2
+
+    near_alone = run(write(tmp_path / "near.jsonl", rows(300, right=0.98)), "--target", "0.1").output
+    result = run(write(tmp_path / "pairs.jsonl", [*rows(300, right=0.98), *far, *unread]), "--target", "0.1")
+
+    assert "similarity: 52 wrong, 0 right" in result.output
+    assert confidences(result.output) == confidences(near_alone)
+
+
+def confidences(output: str) -> list[str]:
+    return [line.split("│")[2] for line in output.splitlines() if line.startswith("│")]
 
 
 def test_the_plot_is_one_page_without_prompts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 import pytest
 
-from semcache.embedder import Embeddings
+from semcache.embedder import Embeddings, Tokens
 from semcache.embedders.queue import TextQueue
 from semcache.errors import EmbedTimeout, EmbedUnavailable
 from semcache.settings import EmbedderSettings
@@ -27,16 +27,16 @@ class Bench:
         settings = EmbedderSettings(batch_texts_max=4, batch_tokens_max=20, queue_texts_max=6)
         self.queue = TextQueue(settings, self.clock, WINDOW_TOKENS, self._work)
 
-    def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[int]]:
+    def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[Tokens]]:
         self.jobs.append(list(texts))
         self.gate.wait(10)
         if "bad" in texts:
             raise ValueError(texts)
-        return np.ones((len(texts), 2), np.float32), [len(text) for text in texts]
+        return np.ones((len(texts), 2), np.float32), [Tokens(len(text)) for text in texts]
 
     def begin(self, *texts: str, deadline: float = math.inf) -> asyncio.Task[list[int]]:
         async def embed() -> list[int]:
-            return [tokens for _, tokens in await self.queue.embed(texts, deadline)]
+            return [tokens.total for _, tokens in await self.queue.embed(texts, deadline)]
 
         return asyncio.create_task(embed())
 
