@@ -5,24 +5,28 @@
                   └──▶ LEASE what this batch lacks, or a block if that is more ──▶ one round trip ──▶ answered here
 
 1. A block is spent when it is granted, and granted only as far as it fits: all replicas together never let through
-   more than the limit. What is left of a block when its life ends goes back. A replica that dies takes what it had.
-2. A block doubles while it does not last half its life, up to the rule's share, and begins anew at what is needed
-   once it has ended: a key that is hot is asked for some times in a life, one that is not no more often than without.
+   more than the limit. What is left of a block when its life ends is spent by nobody, and goes back: with the next
+   lease of its counter, or soon by itself. A replica that dies takes what it had.
+2. A block doubles while it does not last half its life, up to the rule's share. One whose life has ended is followed by
+   one as large as what was spent of it: a key that is hot is asked for some times in a life, one that is not no more
+   often than without.
 3. Only calls that may be refused, and looks, are answered here. Everything else (charges for work that was done,
    refunds, holds) goes to the store, in the same round trip.
 4. Answers tell what is left as this replica heard it last, at most a block's life ago; other replicas' blocks count
    as spent.
+5. Batches overlap: what one of them counts on while it waits for the store is promised to it, and spent by no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 
 from ratelimit.draw import Draw, Op, Role, Standing
-from ratelimit.errors import StoreError
+from ratelimit.errors import StoreError, StoreTimeout
 from ratelimit.store import Admission, AdmissionOutcome, HoldsPage, Ledger, Outcome, Store
 from serving.clock import Clock
 from serving.metrics import Registry
@@ -32,16 +36,21 @@ _RETURNED_AT_ONCE = 256
 _RETURN_TIMEOUT_SECONDS = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Block:
     """What this replica holds of one counter in one window."""
 
     draw: Draw
     """As it was asked for: gives what is left back."""
-    size: int
+    size: int = 0
     """Hits asked for at a time."""
     left: int = 0
-    granted: int = 0
+    used: int = 0
+    """Spent since it was asked for last."""
+    promised: int = 0
+    """Of what is left, to batches that wait for the store."""
+    waiting: int = 0
+    """Batches that wait for the store, and will answer out of it."""
     spent: int = 0
     """Of the counter, as last heard."""
     reset_ms: int = 0
@@ -50,6 +59,31 @@ class _Block:
     ends_at: float = 0.0
     error: StoreError | None = None
     """What came instead of hits, the last time."""
+
+    @property
+    def free(self) -> int:
+        """Return what is left for who asks now."""
+        return self.left - self.promised
+
+
+@dataclass(slots=True)
+class _Need:
+    """What one batch wants of one block."""
+
+    draw: Draw
+    """Under the terms of now: a dynamic limit may have changed them."""
+    hits: int = 0
+    promised: int = 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """An admission that is answered here, and how often it follows itself: the limiter drafts equal calls as one."""
+
+    admission: Admission
+    times: int
+    blocks: Sequence[_Block]
+    """Of its draws; none: it is not answered here."""
 
 
 class LeasingStore:
@@ -77,7 +111,8 @@ class LeasingStore:
             with suppress(asyncio.CancelledError):
                 await self._returning
         for block in self._blocks.values():
-            block.ends_at = 0.0
+            # Who waits still keeps the block that it counts on, but nobody else will.
+            block.ends_at, block.waiting = 0.0, 0
         while self._blocks:
             await self._give_back()
         await self._store.stop()
@@ -99,24 +134,39 @@ class LeasingStore:
         self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
     ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
         """Answer from blocks what they can pay, take what lacks, and have the rest done by the store."""
-        steady = self._clock.steady()
-        mine = [self._is_mine(admission) for admission in admissions]
-        if not any(mine):
+        runs = [self._run(list(alike)) for _, alike in groupby(admissions, id)]
+        if not any(run.blocks for run in runs):
             return await self._store.admit(ledgers, admissions, now)
-        lacking = self._lacking([each for each, is_mine in zip(admissions, mine, strict=True) if is_mine], steady)
-        others = [each for each, is_mine in zip(admissions, mine, strict=True) if not is_mine]
+        steady = self._clock.steady()
+        needs = _needs(runs)
+        wanted = [(block, draw) for block, need in needs.items() for draw in self._wanted(block, need, steady)]
+        others = [run.admission for run in runs if not run.blocks for _ in range(run.times)]
         outcomes: Sequence[Outcome] = ()
         answers: Sequence[AdmissionOutcome] = ()
-        if ledgers or others or lacking:
-            asked = [Admission([draw], self._deadline(admissions)) for draw in lacking]
-            outcomes, answers = await self._store.admit(ledgers, [*others, *asked], now)
-            for draw, answer in zip(lacking, answers[len(others) :], strict=True):
-                self._hear(draw, answer, steady)
+        if ledgers or others or wanted:
+            deadline = max(admission.deadline for admission in admissions)
+            asked = [Admission([draw], deadline) for _, draw in wanted]
+            with _promised(needs):
+                outcomes, answers = await self._store.admit(ledgers, [*others, *asked], now)
+            for (block, draw), answer in zip(wanted, answers[len(others) :], strict=True):
+                self._hear(block, draw, answer, steady)
         rest = iter(answers)
         return outcomes, [
-            self._answer(each, steady) if is_mine else next(rest)
-            for each, is_mine in zip(admissions, mine, strict=True)
+            answer for run in runs for answer in (self._answer(run, steady) if run.blocks else islice(rest, run.times))
         ]
+
+    def _run(self, alike: Sequence[Admission]) -> _Run:
+        admission = alike[0]
+        blocks = [self._block(draw) for draw in admission.draws] if self._is_mine(admission) else ()
+        return _Run(admission, len(alike), blocks)
+
+    def _block(self, draw: Draw) -> _Block:
+        key = draw.stem, draw.start
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _Block(replace(draw, op=Op.LEASE, role=Role.SHADOW, id=""))
+            self._begin_returning()
+        return block
 
     def _is_mine(self, admission: Admission) -> bool:
         # Most requests lease nothing: told by their first draw, without a loop.
@@ -138,66 +188,55 @@ class LeasingStore:
 
     # -- taking --------------------------------------------------------------------------------
 
-    def _lacking(self, admissions: Sequence[Admission], steady: float) -> list[Draw]:
-        """Return what has to be leased so that a batch can be answered."""
-        needs: dict[tuple[str, int], tuple[Draw, int]] = {}
-        for draw in (draw for admission in admissions for draw in admission.draws):
-            _, need = needs.get((draw.stem, draw.start), (draw, 0))
-            needs[draw.stem, draw.start] = draw, need + draw.hits
-        wanted = []
-        for key, (draw, need) in needs.items():
-            block = self._blocks.get(key)
-            if block is None:
-                block = self._blocks[key] = _Block(replace(draw, op=Op.LEASE, role=Role.SHADOW, id=""), max(1, need))
-                self._begin_returning()
-            elif block.left >= need and block.heard_at:
-                continue
-            elif block.granted and steady < block.ends_at - draw.terms.lease_ms / 2000:
-                block.size = min(2 * block.size, draw.terms.lease_max)
-            hits = max(need - block.left, min(block.size, draw.terms.lease_max))
-            # Under the terms of now: a dynamic limit may have changed them.
-            wanted.append(replace(block.draw, hits=hits, terms=draw.terms))
-        return wanted
+    def _wanted(self, block: _Block, need: _Need, steady: float) -> Iterator[Draw]:
+        """Yield what the store is to be asked for, so that a block can pay what a batch needs."""
+        terms, is_ended = need.draw.terms, block.ends_at <= steady
+        if is_ended:
+            if block.free:
+                yield replace(block.draw, op=Op.REFUND, hits=block.free, terms=terms)
+                block.left = block.promised
+            block.size = block.used if block.heard_at else need.hits
+        elif block.free >= need.hits:
+            need.promised = need.hits
+            return
+        elif block.used and steady < block.ends_at - terms.lease_ms / 2000:
+            block.size = max(1, 2 * block.size)
+        block.size = min(block.size, terms.lease_max)
+        block.used, need.promised = 0, block.free
+        yield replace(block.draw, hits=max(need.hits - block.free, block.size), terms=terms)
 
-    def _hear(self, draw: Draw, answer: AdmissionOutcome, steady: float) -> None:
-        block = self._blocks[draw.stem, draw.start]
+    def _hear(self, block: _Block, draw: Draw, answer: AdmissionOutcome, steady: float) -> None:
+        is_returned = draw.op is Op.REFUND
         if isinstance(answer, StoreError):
+            # They stay spent, or may be: less is let through than might be, never more.
+            if is_returned or isinstance(answer, StoreTimeout):
+                self._unreturned.add(draw.hits)
             block.error = answer
             return
         standing = answer[0]
-        granted = standing.after - standing.before
-        block.left += granted
-        block.granted += granted
         block.spent, block.reset_ms, block.heard_at, block.error = standing.after, standing.reset_ms, steady, None
-        block.ends_at = steady + draw.terms.lease_ms / 1000
-        self._taken.add()
-
-    def _deadline(self, admissions: Sequence[Admission]) -> float:
-        return max(admission.deadline for admission in admissions)
+        if not is_returned:
+            block.left += standing.after - standing.before
+            block.ends_at = steady + draw.terms.lease_ms / 1000
+            self._taken.add()
 
     # -- answering -----------------------------------------------------------------------------
 
-    def _answer(self, admission: Admission, steady: float) -> AdmissionOutcome:
+    def _answer(self, run: _Run, steady: float) -> Iterator[AdmissionOutcome]:
         """Answer out of blocks: all of a request, or nothing of it."""
-        blocks = [self._blocks[draw.stem, draw.start] for draw in admission.draws]
-        needs: dict[int, int] = {}
-        over = []
-        for draw, block in zip(admission.draws, blocks, strict=True):
-            need = needs[id(block)] = needs.get(id(block), 0) + draw.hits
-            is_over = need > block.left if draw.hits else _is_out(block, draw)
-            if block.error is not None and (is_over or not block.heard_at):
-                return block.error
-            over.append(is_over)
-        is_refused = any(over)
-        self._answered.add()
-        standings = []
-        for draw, block, is_over in zip(admission.draws, blocks, over, strict=True):
-            before = block.spent - block.left
-            if not is_refused:
-                block.left -= draw.hits
-            passed_ms = int((steady - block.heard_at) * 1000)
-            standings.append(Standing(before, block.spent - block.left, 0, is_over, max(0, block.reset_ms - passed_ms)))
-        return standings
+        self._answered.add(run.times)
+        draws, passed = run.admission.draws, 0
+        if len(draws) == 1 and draws[0].hits:
+            # Nearly always: as many as fit pass, one by one, and none of those behind them does.
+            [block], hits = run.blocks, draws[0].hits
+            passed = min(run.times, block.free // hits)
+            before, reset_ms = block.spent - block.left, _reset_ms(block, steady)
+            block.left -= passed * hits
+            block.used += passed * hits
+            for spent in range(before, before + passed * hits, hits):
+                yield [Standing(spent, spent + hits, 0, False, reset_ms)]
+        for _ in range(run.times - passed):
+            yield _answer_one(draws, run.blocks, steady)
 
     # -- giving back ---------------------------------------------------------------------------
 
@@ -213,7 +252,9 @@ class LeasingStore:
 
     async def _give_back(self) -> None:
         steady = self._clock.steady()
-        ended = [(key, block) for key, block in self._blocks.items() if block.ends_at <= steady][:_RETURNED_AT_ONCE]
+        ended = [(key, block) for key, block in self._blocks.items() if block.ends_at <= steady and not block.waiting][
+            :_RETURNED_AT_ONCE
+        ]
         for key, _ in ended:
             del self._blocks[key]
         returned = [replace(block.draw, op=Op.REFUND, hits=block.left) for _, block in ended if block.left]
@@ -224,8 +265,57 @@ class LeasingStore:
         _, answers = await self._store.admit((), asked, self._clock.wall())
         for draw, answer in zip(returned, answers, strict=True):
             if isinstance(answer, StoreError):
-                # They stay spent: less is let through than might be, never more.
                 self._unreturned.add(draw.hits)
+
+
+def _needs(runs: Sequence[_Run]) -> dict[_Block, _Need]:
+    """Return what a batch wants of each block."""
+    needs: dict[_Block, _Need] = {}
+    for run in runs:
+        for draw, block in zip(run.admission.draws, run.blocks, strict=False):  # it has none where it is not ours
+            need = needs.setdefault(block, _Need(draw))
+            need.draw = draw
+            need.hits += draw.hits * run.times
+    return needs
+
+
+@contextmanager
+def _promised(needs: Mapping[_Block, _Need]) -> Iterator[None]:
+    """Keep for a batch what it counts on, while it waits."""
+    for block, need in needs.items():
+        block.promised += need.promised
+        block.waiting += 1
+    try:
+        yield
+    finally:
+        for block, need in needs.items():
+            block.promised -= need.promised
+            block.waiting -= 1
+
+
+def _answer_one(draws: Sequence[Draw], blocks: Sequence[_Block], steady: float) -> AdmissionOutcome:
+    """Answer one request."""
+    needs: dict[_Block, int] = {}
+    over = []
+    for draw, block in zip(draws, blocks, strict=True):
+        need = needs[block] = needs.get(block, 0) + draw.hits
+        is_over = need > block.free if draw.hits else _is_out(block, draw)
+        if block.error is not None and (is_over or not block.heard_at):
+            return block.error
+        over.append(is_over)
+    is_refused = any(over)
+    standings = []
+    for draw, block, is_over in zip(draws, blocks, over, strict=True):
+        before = block.spent - block.left
+        if not is_refused:
+            block.left -= draw.hits
+            block.used += draw.hits
+        standings.append(Standing(before, block.spent - block.left, 0, is_over, _reset_ms(block, steady)))
+    return standings
+
+
+def _reset_ms(block: _Block, steady: float) -> int:
+    return max(0, block.reset_ms - int((steady - block.heard_at) * 1000))
 
 
 def _is_out(block: _Block, draw: Draw) -> bool:

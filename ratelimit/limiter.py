@@ -10,15 +10,17 @@
    charges only those that do, and so does one in which some limit is known to be over.
 4. Equal calls that follow each other are charged as one: callers repeat themselves within a batch too, and one with a
    hot key does so all the time. Nothing came between them, so each is told what it would have been told alone.
+   Under modes of our own some of them may fit and others not: they are drafted as one, and admitted one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ratelimit import drawing, folding
-from ratelimit.accounting import RuleStats, Stats, account, account_local, account_refund
+from ratelimit.accounting import Stats, account, account_local, account_refund
 from ratelimit.draw import ID_CHARACTERS_MAX, Draw, Standings
 from ratelimit.drawing import Wish
 from ratelimit.errors import StoreError
@@ -27,6 +29,7 @@ from ratelimit.limits import Unit, Windows
 from ratelimit.local_cache import LocalCache
 from ratelimit.outage import Outage
 from ratelimit.plan import Plan, Step
+from ratelimit.runs import stand_each
 from ratelimit.settings import ModeSettings
 from ratelimit.spans import Spans
 from ratelimit.spenders import Spenders
@@ -77,7 +80,7 @@ class Draft:
     admission: Admission | None = None
     """In place of a ledger, where some rule has modes of our own."""
     times: int = 1
-    """Calls that are charged as one."""
+    """Calls that are drafted as one."""
 
 
 class Limiter:
@@ -117,7 +120,10 @@ class Limiter:
         if self._outage is not None and self._outage.is_wanted:
             self._hasten(drafts)
         ledgers = [draft.ledger for draft in drafts if draft.ledger is not None]
-        admissions = [draft.admission for draft in drafts if draft.admission is not None]
+        # The same one for each of the calls that are drafted as one.
+        admissions = [
+            each for draft in drafts if draft.admission is not None for each in [draft.admission] * draft.times
+        ]
         outcomes: Sequence[Outcome] = ()
         answers: Sequence[AdmissionOutcome] = ()
         if admissions:
@@ -127,10 +133,12 @@ class Limiter:
         counts, standings = iter(outcomes), iter(answers)
         verdicts: list[Verdict | StoreError] = []
         for draft in drafts:
-            if draft.times > 1:
-                verdicts += self._finish_all(draft, next(counts), modes, spans)
-            else:
+            if draft.times == 1:
                 verdicts.append(self._finish(draft, counts, standings, modes, spans))
+            elif draft.ledger is not None:
+                verdicts += self._finish_all(draft, next(counts), modes, spans)
+            elif draft.admission is not None:
+                verdicts += self._finish_each(draft, draft.admission, standings, modes, spans)
         if self._outage is not None and any(isinstance(verdict, StoreError) for verdict in verdicts):
             return [
                 await self._without_store(draft, verdict, modes, spans) if isinstance(verdict, StoreError) else verdict
@@ -154,16 +162,17 @@ class Limiter:
             last = self._draft(ask, now, spans) if is_plain else _own(ask, modes, spans)
             drafts.append(last)
         for draft in drafts:
-            if draft.times > 1 and draft.ledger is not None:
-                draft.ledger.deadline = draft.ask.deadline
-                for charge in draft.ledger.charges:
-                    charge.hits = min(charge.hits * draft.times, COUNT_MAX)
+            if draft.times > 1:
+                _join(draft)
         return drafts
 
     def _repeats(self, draft: Draft, ask: Ask) -> bool:
         """Say whether a call may be charged with the one before it, whose plan it has."""
-        is_equal = ask.hits == draft.ask.hits and ask.wish is None and draft.ask.wish is None
-        return is_equal and self._adds_up and draft.ledger is not None and ask.plan.adds_up
+        if ask.hits != draft.ask.hits or ask.wish is not None or draft.ask.wish is not None:
+            return False
+        if draft.admission is not None:
+            return ask.request_id == draft.ask.request_id
+        return self._adds_up and draft.ledger is not None and ask.plan.adds_up
 
     def _hasten(self, drafts: Sequence[Draft]) -> None:
         """Have the store give up early where there is an answer without it: ours must come before the caller's end."""
@@ -244,14 +253,27 @@ class Limiter:
                 _note_charges(self._spenders, draft, draft.ledger)
             self._settle(draft, draft.ledger, outcome, spans)
         if draft.admission is not None:
-            answer = next(answers)
-            if isinstance(answer, StoreError):
-                return answer
-            if self._spenders is not None:
-                _note_draws(self._spenders, draft, answer)
-            answer = self._stand(draft, draft.admission, answer, spans)
-            return self._verdict(draft, modes, spans, draft.admission.draws, answer)
+            return self._finish_own(draft, draft.admission, next(answers), modes, spans)
         return self._verdict(draft, modes, spans)
+
+    def _finish_own(
+        self, draft: Draft, wanted: Admission, answer: AdmissionOutcome, modes: ModeSettings, spans: Spans
+    ) -> Verdict | StoreError:
+        if isinstance(answer, StoreError):
+            return answer
+        if self._spenders is not None:
+            _note_draws(self._spenders, draft, answer)
+        answer = self._stand(draft, wanted, answer, spans)
+        return self._verdict(draft, modes, spans, wanted.draws, answer)
+
+    def _finish_each(
+        self, draft: Draft, wanted: Admission, answers: Iterator[AdmissionOutcome], modes: ModeSettings, spans: Spans
+    ) -> Iterator[Verdict | StoreError]:
+        """Tell each of the calls that were drafted as one what became of it."""
+        blank = draft.statuses
+        for answer in islice(answers, draft.times):
+            draft.statuses = list(blank)
+            yield self._finish_own(draft, wanted, answer, modes, spans)
 
     def _finish_all(
         self, draft: Draft, outcome: Outcome, modes: ModeSettings, spans: Spans
@@ -265,7 +287,7 @@ class Limiter:
         for position, (before, _) in zip(draft.positions, outcome, strict=True):
             step, blank = draft.ask.plan.steps[position], draft.statuses[position]
             hits = draft.ask.hits if step.hits is None else step.hits
-            columns[position] = _stand_each(blank, step, self._stats[step.stats_key], before, hits, draft.times)
+            columns[position] = stand_each(blank, step, self._stats[step.stats_key], before, hits, draft.times)
         verdicts: list[Verdict] = []
         for statuses in zip(*columns, strict=True):
             draft.statuses = list(statuses)
@@ -331,6 +353,16 @@ class Limiter:
                 self._local_cache.remember(charge.key, spans[limit.unit].window.end, after)
 
 
+def _join(draft: Draft) -> None:
+    """Have a draft speak for all of its calls."""
+    if draft.admission is not None:
+        draft.admission.deadline = draft.ask.deadline
+    if draft.ledger is not None:
+        draft.ledger.deadline = draft.ask.deadline
+        for charge in draft.ledger.charges:
+            charge.hits = min(charge.hits * draft.times, COUNT_MAX)
+
+
 def _note_charges(spenders: Spenders, draft: Draft, ledger: Ledger) -> None:
     for position, charge in zip(draft.positions, ledger.charges, strict=True):
         if charge.hits and not charge.is_refund:
@@ -343,31 +375,6 @@ def _note_draws(spenders: Spenders, draft: Draft, standings: Standings) -> None:
         spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
         if spent > 0:
             spenders.add(draft.ask.plan, position, spent)
-
-
-def _stand_each(blank: Status, step: Step, stats: RuleStats, before: int, hits: int, times: int) -> list[Status]:
-    """Return the statuses of calls that were charged as one, and account for them."""
-    rule, limit, last = step.rule, blank.limit, before + times * hits
-    if rule is None or limit is None or last > step.near_mark:
-        return [
-            _stand_at(blank, step, stats, min(COUNT_MAX, before + number * hits), hits)
-            for number in range(1, times + 1)
-        ]
-    # None is near the limit, as nearly always: all are summed up as one.
-    account(stats, before, last, times * hits, limit.amount, step.near_mark, rule.shadow_mode)
-    left, reset_seconds = limit.amount - before, blank.reset_seconds
-    return [Status(False, limit, left - number * hits, reset_seconds) for number in range(1, times + 1)]
-
-
-def _stand_at(blank: Status, step: Step, stats: RuleStats, after: int, hits: int) -> Status:
-    """Return the status of a call that left a counter at `after`, and account for it."""
-    rule, limit = step.rule, blank.limit
-    if rule is None or limit is None:  # pragma: no cover - only counted steps have a charge
-        return blank
-    account(stats, max(0, after - hits), after, hits, limit.amount, step.near_mark, rule.shadow_mode)
-    if after > limit.amount:
-        return Status(not rule.shadow_mode, limit, 0, blank.reset_seconds)
-    return Status(is_over=False, limit=limit, remaining=limit.amount - after, reset_seconds=blank.reset_seconds)
 
 
 def _each(drafts: Sequence[Draft]) -> Iterator[Draft]:

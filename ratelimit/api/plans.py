@@ -52,6 +52,10 @@ class Plans:
             self._plans.move_to_end(key)
         return plan
 
+    def count_hit(self) -> None:
+        """Count a plan that was known without a look here."""
+        self._hits.value += 1
+
     def keep(self, key: bytes | None, plan: Plan) -> None:
         """Remember a plan that had to be made; where it has no key it is only counted."""
         self._misses.value += 1

@@ -47,9 +47,12 @@ class Requests:
         self._moulds: Moulds | None = None
         self.kinds: dict[Skeleton, Mould | None] = {}
         """None: requests of this kind are planned one by one."""
+        self._asked: dict[bytes, Ask] = {}
+        """What messages of this batch asked whose plan is not remembered by all of their bytes."""
 
     def renew(self) -> None:
-        """Forget what was found out under other rules."""
+        """Begin a batch: forget what was found out under other rules, and what depends on the moment."""
+        self._asked.clear()
         if not self._plans.renew(self._rules.generation):
             return
         rules = self._rules.current
@@ -65,7 +68,15 @@ class Requests:
             BadRequest: it is no RateLimitRequest, or asks for nothing, or there are no rules.
         """
         plan = self._plans.get(message)
-        return self._ask_anew(message, deadline) if plan is None else _asked(self._under(plan), deadline)
+        if plan is not None:
+            return _asked(self._under(plan), deadline)
+        like = self._asked.get(message)
+        if like is not None:
+            # One plan for equal calls, so that the limiter sees that they are.
+            self._plans.count_hit()
+            return Ask(like.plan, like.hits, deadline, like.request_id)
+        ask = self._asked[message] = self._ask_anew(message, deadline)
+        return ask
 
     def _ask_anew(self, message: bytes, deadline: float) -> Ask:
         if len(message) > MESSAGE_BYTES_MAX:

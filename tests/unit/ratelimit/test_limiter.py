@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -17,11 +18,11 @@ from ratelimit.plan import Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import ModeSettings
 from ratelimit.spenders import Spenders
-from ratelimit.store import COUNT_MAX, Ledger, Outcome, Policy
+from ratelimit.store import COUNT_MAX, Admission, AdmissionOutcome, Ledger, Outcome, Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
 from tests.fakes.clock import FakeClock
-from tests.fakes.rules import limit, rule_set, unlimited
+from tests.fakes.rules import limit, read_rules, rule_set, unlimited
 
 MODES = ModeSettings()
 
@@ -303,6 +304,61 @@ async def test_a_batch_is_answered_as_its_calls_one_by_one(calls: Sequence[tuple
 
     assert together == alone
     assert figures(whole) == figures(single)
+
+
+OWN_RULES = """domain: d
+descriptors:
+  - {key: keep, rate_limit: {unit: hour, requests_per_unit: 5, on_deny: keep}}
+  - {key: sliding, rate_limit: {window: 30s, amount: 4, algorithm: sliding_window}}
+  - {key: bucket, rate_limit: {unit: minute, amount: 60, burst: 5, algorithm: token_bucket}}
+  - {key: check, rate_limit: {unit: hour, requests_per_unit: 5, check: exhausted}}
+  - {key: reserve, rate_limit: {unit: hour, requests_per_unit: 9, reserve: {ttl: 60s, default: 2}}}
+  - {key: once, rate_limit: {unit: hour, requests_per_unit: 5, idempotent: 10m}}
+  - {key: shadow, rate_limit: {window: 5h, amount: 3}, shadow_mode: true}
+"""
+OWN_CALLS = st.lists(
+    st.tuples(
+        st.lists(
+            st.sampled_from(["keep", "sliding", "bucket", "check", "reserve", "once", "shadow"]), min_size=1, max_size=2
+        ).map(tuple),
+        st.sampled_from([0, 1, 3]),
+        st.sampled_from(["", "x"]),
+        st.integers(1, 3),
+    ),
+    max_size=8,
+)
+
+
+@given(calls=OWN_CALLS)
+async def test_under_modes_of_our_own_too_a_batch_is_answered_as_its_calls_one_by_one(
+    calls: Sequence[tuple[tuple[str, ...], int, str, int]],
+) -> None:
+    whole, single = (Bench(read_rules(OWN_RULES), store=MemoryStore(1_000)) for _ in range(2))
+    plans = {(keys, hits): whole.ask(*[of(key, hits=hits) for key in keys]).plan for keys, hits, _, _ in calls}
+    wanted = [(plans[keys, hits], request_id) for keys, hits, request_id, times in calls for _ in range(times)]
+    together = await whole.decide(*[Ask(plan, 1, inf, request_id) for plan, request_id in wanted])
+    alone = [(await single.decide(Ask(plan, 1, inf, request_id)))[0] for plan, request_id in wanted]
+
+    # Draws have the life of a counter that is born by them, which is drawn by lot.
+    assert [replace(verdict, draws=()) for verdict in together] == [replace(verdict, draws=()) for verdict in alone]
+    assert figures(whole) == figures(single)
+
+
+async def test_calls_that_are_drafted_as_one_wait_as_long_as_the_most_patient_of_them() -> None:
+    waited: list[float] = []
+
+    class PatientStore(MemoryStore):
+        async def admit(
+            self, ledgers: Sequence[Ledger], admissions: Sequence[Admission], now: float
+        ) -> tuple[Sequence[Outcome], Sequence[AdmissionOutcome]]:
+            waited.extend(admission.deadline for admission in admissions)
+            return await super().admit(ledgers, admissions, now)
+
+    bench = Bench(read_rules(OWN_RULES), store=PatientStore(1_000))
+    plan = bench.ask(of("keep")).plan
+    await bench.decide(Ask(plan, 1, 2.0), Ask(plan, 1, 5.0), Ask(plan, 1, 3.0))
+
+    assert waited == [5.0, 5.0, 5.0]
 
 
 def figures(bench: Bench) -> dict[str, list[tuple[str, int]]]:

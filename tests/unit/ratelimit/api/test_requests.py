@@ -155,3 +155,18 @@ async def test_a_request_that_is_told_is_read_whole(reading: Reading, monkeypatc
     told = [reading.ask(("a", value), hits=hits).plan.request.hits for value, hits in [("1", 5), ("2", 6), ("2", 7)]]
 
     assert told == [5, 6, 7]
+
+
+def test_equal_requests_of_a_batch_have_one_plan_whatever_they_spend(reading: Reading) -> None:
+    text = rls_pb2.RateLimitRequest.FromString(message(("a", "1"), ("_request_id", "x1")))
+    text.descriptors[0].hits_addend.value = 7
+    equal = [reading.requests.ask(text.SerializeToString(), deadline) for deadline in (1.0, 2.0)]
+    reading.requests.renew()
+    later = reading.requests.ask(text.SerializeToString(), 3.0)
+
+    assert equal[0].plan is equal[1].plan
+    # What lasts no longer than a batch does not outlive the limits that were in force in it.
+    assert later.plan is not equal[0].plan
+    assert [(ask.deadline, ask.request_id, ask.plan.steps[0].hits) for ask in (*equal, later)] == [
+        (deadline, "x1", 7) for deadline in (1.0, 2.0, 3.0)
+    ]
