@@ -34,6 +34,8 @@ class Draft:
     """Model and store that answer for it."""
     vector: Vector | None = None
     judgement: Judgement | None = None
+    entry: Entry | None = None
+    """What the judgement would serve, once it is read."""
     explores: bool = True
     awaited: EntryId | None = None
     """Whose fetch to wait for."""
@@ -52,6 +54,7 @@ class Draft:
         self.judgement = judgement
         candidate = judgement.candidate
         if candidate is not None:
+            self.entry = candidate.entry
             self.answer = replace(
                 self.answer,
                 entry_id=candidate.id,

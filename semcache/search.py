@@ -1,10 +1,12 @@
 """The steps of a batch of lookups over one model and its store; what each costs is paid once for all.
 
-    exact: get and moments ─▶ embed: one inference ─▶ search: one for all ─▶ judge each ─▶ history ─▶ get what is served
+    exact: get and moments ─▶ embed: one inference ─▶ search: one for all ─▶ judge each ─▶ get what did not come ─▶ history
 
 1. Before each step a draft says what it is if the step does not come to its end, so a search can be cut anywhere.
 2. Until it is known what was invalidated it is a BYPASS: neither to be served nor to be stored. From then on a MISS.
-3. What is served by meaning is read by its id at the end, and is of the scope's epoch or not served.
+3. What is served by meaning came with the search, or is read by its id at the end; either way it is of the scope and its
+   epoch, live and young enough, or not served. Both are as right: a lookup that began before an invalidation came to its
+   end may be answered as before it, and one that began later finds nothing to bring.
 4. What the model did not read whole is found by the same words only: it cannot be said to mean the same as anything.
 """
 
@@ -35,6 +37,9 @@ _MISSES = {
     Step.CALLER: (Reason.LOW_CONFIDENCE, "verifier"),
     Step.EXPLORE: (Reason.EXPLORED, "explore"),
 }
+# Similarity from which the nearest is served more often than not. Below it most lookups are misses, for which nothing more
+# than a candidate should travel.
+_LIKELY = 0.9
 
 
 class Search:
@@ -114,6 +119,21 @@ class Search:
                 each.settle(Outcome.MISS, *_MISSES[judgement.ruling.step])
 
     async def _serve(self, backend: Backend, drafts: Sequence[Draft], now: float, deadline: float) -> None:
+        await self._get(backend, [each for each in drafts if each.entry is None], now)
+        for each in still_open(drafts):
+            entry = each.entry
+            if entry is None or not _is_of_scope(each, entry, now) or not _may_be_served(each, entry, now):
+                # Invalidated, quarantined or expired between the two questions.
+                each.settle(Outcome.MISS, Reason.NOT_FOUND, "search")
+            elif await self._has_its_history(backend, each, entry, deadline):
+                each.hit(Outcome.SEMANTIC, "verifier", entry, now)
+            else:
+                each.settle(Outcome.MISS, Reason.OTHER_HISTORY, "history")
+
+    async def _get(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
+        """Read what did not come with the search."""
+        if not drafts:
+            return
         try:
             entries = await backend.store.get([each.nearest_id for each in drafts], now)
         except StoreError:
@@ -121,13 +141,7 @@ class Search:
                 each.settle(Outcome.MISS, Reason.STORE, "search")
             return
         for each, entry in zip(drafts, entries, strict=True):
-            if entry is None or entry.scope != each.scope_id or not _may_be_served(each, entry, now):
-                # Invalidated, quarantined or expired between the two questions.
-                each.settle(Outcome.MISS, Reason.NOT_FOUND, "search")
-            elif await self._has_its_history(backend, each, entry, deadline):
-                each.hit(Outcome.SEMANTIC, "verifier", entry, now)
-            else:
-                each.settle(Outcome.MISS, Reason.OTHER_HISTORY, "history")
+            each.entry = entry
 
     async def _has_its_history(self, backend: Backend, each: Draft, entry: Entry, deadline: float) -> bool:
         """Return whether the conversation before means the same; equal ones are not compared."""
@@ -155,7 +169,12 @@ def _question(each: Draft, now: float) -> Question:
         limit=NEAREST,
         similarity_min=SIMILARITY_MIN,
         created_after=_oldest(each, now),
+        whole_from=_LIKELY,
     )
+
+
+def _is_of_scope(each: Draft, entry: Entry, now: float) -> bool:
+    return entry.scope == each.scope_id and entry.is_live(now)
 
 
 def _may_be_served(each: Draft, entry: Entry, now: float) -> bool:

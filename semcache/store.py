@@ -37,11 +37,13 @@ class Question:
     similarity_min: float = 0.0
     created_after: float = -math.inf
     """Unix time: entries stored before it are too old for this caller."""
+    whole_from: float = math.inf
+    """Similarity from which the nearest is likely to be served: a store that has it at hand brings its entry along."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry near a question: what a verifier needs; the completion is got by id once it is chosen."""
+    """An entry near a question: what a verifier needs; the entry itself is got by id once it is chosen."""
 
     id: EntryId
     similarity: float
@@ -50,6 +52,8 @@ class Candidate:
     created_at: float
     expires_at: float
     record: Record
+    entry: Entry | None = field(default=None, repr=False)
+    """All of it, where the store brought it along: only that of the nearest, and only from `whole_from` on."""
 
 
 @dataclass(frozen=True, slots=True)

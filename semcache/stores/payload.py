@@ -2,7 +2,7 @@
 
     ns scope tenant tags epoch state created_at expires_at worth     indexed, part of conditions
     prompt record                                                    read with every candidate
-    doc                                                              read only when the entry itself is
+    doc                                                              read only when the entry itself is, or is brought along
 
 Keys are short because they are repeated in every entry. `VERSION` changes when an old payload cannot be read.
 """
@@ -86,6 +86,7 @@ def to_candidate(entry_id: str, similarity: float, payload: Payload) -> Candidat
         created_at=float(payload["created_at"]),
         expires_at=float(payload["expires_at"]),
         record=to_record(payload),
+        entry=to_entry(entry_id, payload) if "doc" in payload else None,
     )
 
 

@@ -122,6 +122,17 @@ async def test_a_record_is_with_its_entry_wherever_that_is_read(store: EdgeStore
     assert [first.record, read.record, scanned.entry.record] == [record] * 3
 
 
+async def test_the_nearest_brings_its_entry_where_it_is_near_enough(store: EdgeStore) -> None:
+    questions = [
+        Question(SCOPE, 0, each.embedding, whole_from=least)
+        for each, least in zip(rows(3), (2.0, 0.9, 0.9), strict=True)
+    ]
+
+    found = await store.nearest(questions, NOW)
+
+    assert [first.entry for first, *_ in found] == [None, *await store.get(ids(3)[1:], NOW)]
+
+
 async def test_the_next_index_has_the_records(store: EdgeStore) -> None:
     await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
 

@@ -144,6 +144,21 @@ async def test_a_candidate_carries_what_a_verifier_needs(store: EntryStore) -> N
     assert candidate.record == stored.entry.record
 
 
+@pytest.mark.parametrize("whole_from", [0.0, 0.97, 0.99], ids=["always", "near", "nearer"])
+async def test_what_a_search_brings_along_is_the_nearest_entry_as_it_is_now(
+    store: EntryStore, whole_from: float
+) -> None:
+    await store.add([row("near", 10, source={"request": "r-1"}), row("far", 40)])
+    await store.amend({entry("near").id: Record(hits=1, used_at=NOW)})
+
+    ((near, far),) = await store.nearest([ask(whole_from=whole_from)], NOW)
+
+    # A store may bring nothing: then the entry is got by its id.
+    assert near.entry in {None, *await store.get([near.id], NOW)}
+    assert near.entry is None or near.similarity >= whole_from
+    assert far.entry is None
+
+
 async def test_below_the_least_similarity_nothing_is_found(store: EntryStore) -> None:
     await store.add([row("near", 10), row("far", 40)])
 

@@ -49,7 +49,10 @@ class FakeStore:
             and row.entry.created_at >= question.created_after
         ]
         near = [candidate for candidate in candidates if candidate.similarity >= question.similarity_min]
-        return sorted(near, key=lambda candidate: -candidate.similarity)[: question.limit]
+        found = sorted(near, key=lambda candidate: -candidate.similarity)[: question.limit]
+        if found and found[0].similarity >= question.whole_from:
+            found[0] = replace(found[0], entry=self._rows()[found[0].id].entry)
+        return found
 
     async def add(self, entries: Sequence[EmbeddedEntry]) -> None:
         if any(len(row.embedding) != self.identity.dimensions for row in entries):

@@ -38,8 +38,8 @@ from semcache.stores.edge.records import Records, Row
 Condition: TypeAlias = tuple[str, str, Any]
 Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
 """Id, vector as little-endian float32, payload."""
-Search: TypeAlias = tuple[bytes, Sequence[Condition], int, float]
-"""Vector, conditions, limit, least similarity."""
+Search: TypeAlias = tuple[bytes, Sequence[Condition], int, float, float]
+"""Vector, conditions, limit, least similarity, and the similarity from which the nearest is wanted whole."""
 Found: TypeAlias = tuple[str, float, dict[str, Any]]
 """Id, similarity, payload."""
 Change: TypeAlias = tuple[str, Sequence[Condition], dict[str, Any]]
@@ -122,7 +122,7 @@ class Engine:
         return [found.get(one) for one in wanted]
 
     def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[Found]]:
-        """Return ids, similarities and the payload's `fields` of each search's findings.
+        """Return ids, similarities and the payload's `fields` of each search's findings; all of it for a nearest that is near enough.
 
         Searched by scope alone first: each further condition is looked up for every vector that is compared, and they
         are half of a search. What was found is held against the others; where one does not hold, and what is behind it
@@ -134,9 +134,19 @@ class Engine:
         if again:
             for number, points in zip(again, self._search([searches[n] for n in again], wanted), strict=True):
                 found[number] = points
+        self._bring(searches, found)
         for points in found:
             self._records.merge({UUID(one): payload for one, _, payload in points})
         return found
+
+    def _bring(self, searches: Sequence[Search], found: list[Sequence[Found]]) -> None:
+        """Put the whole payload in the place of some fields, where the nearest is wanted so: one frame less, and its answer."""
+        wanted = {n: points[0] for n, points in enumerate(found) if points and points[0][1] >= searches[n][4]}
+        if wanted:
+            records = self._shard.retrieve([UUID(one) for one, _, _ in wanted.values()], True, False)
+            whole = {str(record.id): record.payload for record in records}
+            for number, (one, similarity, _) in wanted.items():
+                found[number] = [(one, similarity, whole[one]), *found[number][1:]]
 
     def _search(self, searches: Sequence[Any], fields: Sequence[str]) -> list[Sequence[Found]]:
         rescore = edge.QuantizationSearchParams(rescore=True)
@@ -149,7 +159,7 @@ class Engine:
                 with_payload=list(fields),
                 params=edge.SearchParams(hnsw_ef=self._width, quantization=rescore),
             )
-            for vector, conditions, limit, least in searches
+            for vector, conditions, limit, least, _ in searches
         ]
         found = self._shard.query_batch(edge.QueryBatchRequest(queries))
         return [[(str(point.id), point.score, point.payload) for point in points] for points in found]

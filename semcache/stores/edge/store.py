@@ -45,7 +45,13 @@ class EdgeStore:
     async def nearest(self, questions: Sequence[Question], now: float) -> Sequence[Sequence[Candidate]]:
         """Search for all questions at once."""
         searches = [
-            (to_bytes(question.embedding), of_question(question, now), question.limit, question.similarity_min)
+            (
+                to_bytes(question.embedding),
+                of_question(question, now),
+                question.limit,
+                question.similarity_min,
+                question.whole_from,
+            )
             for question in questions
         ]
         found = await self.shard.call("nearest", searches, CANDIDATE_FIELDS)

@@ -59,6 +59,7 @@ class QdrantStore:
                 filter=to_filter(of_question(question, now)),
                 limit=min(question.limit, self._page_max),
                 score_threshold=question.similarity_min,
+                # Not whole: all of each candidate would travel for the one that may be served.
                 with_payload=CANDIDATE_FIELDS,
                 params=models.SearchParams(hnsw_ef=SEARCH_WIDTH, quantization=rescore),
             )
