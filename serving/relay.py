@@ -12,9 +12,9 @@
 4. A connection that is too old, or whose server is to stop, is told so between two HTTP/2 frames
    (GOAWAY): its client opens no further stream, and closes it after the last. What is still open
    after the grace is cut.
-5. What the front says is not followed, that would cost each call. An old connection's next bytes from it are looked
-   at (`goaway.py`).
-6. What a client says goes through a `Sieve`, which steps over its frames.
+5. What a client says goes through a `Sieve`, which steps over its frames.
+6. What the front says is passed on first, and then looked at for the streams that it ends. Where more are open than may
+   be, over all connections, the one with most of them is ended.
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ import logging
 import random
 import socket
 import ssl
-from pathlib import Path
 
 from serving.goaway import GOAWAY, ends_between_frames
 from serving.identity import has_name
+from serving.listeners import listen
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
 from serving.sieve import Sieve, SieveError
+from serving.streams import AllStreams, Streams
 from serving.tls import Followed, TlsFiles
 
 _LOG = logging.getLogger(__name__)
-
-# Connections that may wait to be accepted; the kernel has a bound of its own (net.core.somaxconn).
-_BACKLOG = 1024
 
 # How long no connection is accepted after one could not be.
 _ACCEPT_PAUSE_SECONDS = 0.5
@@ -106,6 +104,7 @@ class _Client(_Side):
             self.write(passed)
         else:
             self._early.append(passed)
+        self._link.see_to_room()
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and stay for the answers; over TLS one end is the end of both."""
@@ -115,7 +114,16 @@ class _Client(_Side):
         return True
 
 
-class _Parting(_Side):
+class _Front(_Side):
+    """The end that was reached."""
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on, and count what ends."""
+        self.write(data)
+        self._link.streams.follow(data)
+
+
+class _Parting(_Front):
     """The front's end of a link whose client is to be told to go, until it has been told."""
 
     def data_received(self, data: bytes) -> None:
@@ -133,8 +141,9 @@ class _Link:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._loop = asyncio.get_running_loop()
-        self._client = _Client(self, relay.sieve())
-        self._front = _Side(self)
+        self.streams = Streams(relay.streams)
+        self._client = _Client(self, relay.sieve(self.streams))
+        self._front = _Front(self)
         self._transports: list[asyncio.Transport] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
@@ -145,6 +154,11 @@ class _Link:
     def buffered_bytes(self) -> int:
         """What was read and not yet sent, in both directions."""
         return 0 if self._is_closing else sum(one.get_write_buffer_size() for one in self._transports)
+
+    def see_to_room(self) -> None:
+        """See that no more streams are open than may be."""
+        if self._relay.is_full:
+            self._relay.make_room()
 
     def begin(self, accepted: socket.socket) -> None:
         """Shake hands and reach the front."""
@@ -222,6 +236,7 @@ class _Link:
 
     def _forget(self) -> None:
         self._relay.links.discard(self)
+        self.streams.end()
         self._set_timer(None)
 
     def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
@@ -238,21 +253,39 @@ class Relay:
         self.path = path
         self.is_tls = files is not None
         self.links: set[_Link] = set()
+        self.streams = AllStreams()
         self._followed = Followed(files, _context) if files is not None else None
         self._context: ssl.SSLContext | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self.failed = registry.counter("weir.relay.failed")
         self._refused = registry.counter("weir.relay.refused")
         self._kept_back = registry.counter("weir.relay.messages_refused")
+        self._cut = registry.counter("weir.relay.cut")
+        registry.gauge("weir.relay.streams", lambda: self.streams.open)
         registry.gauge("weir.relay.connections", lambda: len(self.links))
         registry.gauge("weir.relay.buffered_bytes", lambda: sum(link.buffered_bytes for link in self.links))
         self.port = 0
         """The port listened on, once started; 0 on a Unix socket."""
 
-    def sieve(self) -> Sieve:
+    def sieve(self, streams: Streams) -> Sieve:
         """Return what a new client's bytes go through."""
         settings = self.settings
-        return Sieve(settings.grpc_message_bytes_max, settings.grpc_max_concurrent_streams, self._kept_back.add)
+        return Sieve(
+            settings.grpc_message_bytes_max, settings.grpc_max_concurrent_streams, self._kept_back.add, streams
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more streams are open than may be."""
+        return self.streams.open > self.settings.grpc_streams_max
+
+    def make_room(self) -> None:
+        """End the connections with most streams until no more are open than may be."""
+        while self.is_full:
+            largest = max(self.links, key=lambda link: len(link.streams))
+            self._cut.add()
+            _LOG.debug("a connection is ended: %d of %d streams are its", len(largest.streams), self.streams.open)
+            largest.abort()
 
     async def start(self) -> None:
         """Open the listener.
@@ -263,7 +296,7 @@ class Relay:
         """
         if self._followed is not None:
             self._context = self._followed.first()
-        listeners = [_unix_listener(self.settings)] if self.settings.grpc_uds else await _tcp_listeners(self.settings)
+        listeners = await listen(self.settings)
         self.port = 0 if self.settings.grpc_uds else listeners[0].getsockname()[1]
         self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
 
@@ -335,39 +368,6 @@ class Relay:
                 link = _Link(self)
                 self.links.add(link)
                 link.begin(accepted)
-
-
-async def _tcp_listeners(settings: GrpcSettings) -> list[socket.socket]:
-    """Listen on every address that the host has."""
-    loop = asyncio.get_running_loop()
-    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-    found = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
-    listeners: list[socket.socket] = []
-    for family, _, _, _, address in found:
-        # "::" alone is for both families, as for gRPC.
-        is_dual = family == socket.AF_INET6 and len(found) == 1
-        port = listeners[0].getsockname()[1] if listeners else settings.grpc_port
-        # Several processes may share the port, as the reference's do.
-        listener = socket.create_server(
-            (address[0], port), family=family, backlog=_BACKLOG, reuse_port=True, dualstack_ipv6=is_dual
-        )
-        listeners.append(_opened(listener))
-    return listeners
-
-
-def _unix_listener(settings: GrpcSettings) -> socket.socket:
-    path = Path(settings.grpc_uds)
-    if path.is_socket():
-        path.unlink()  # as gRPC does; it outlives the process that made it
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(_BACKLOG)
-    return _opened(listener)
-
-
-def _opened(listener: socket.socket) -> socket.socket:
-    listener.setblocking(False)
-    return listener
 
 
 def _names(transport: asyncio.Transport) -> list[str]:

@@ -125,6 +125,9 @@ class GrpcSettings(Group):
     The front refuses one above twice the size before it has come (INTERNAL)."""
     grpc_max_concurrent_streams: int = 1024
     """Calls at a time on one connection."""
+    grpc_streams_max: int = 16_384
+    """Calls and streams at a time on all connections before the front, also those whose answers nobody takes: each costs
+    13 KiB until then. Where there are more, the connection with most of them is ended."""
     grpc_health_watches_max: int = 1024
     """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"

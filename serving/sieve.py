@@ -13,6 +13,7 @@
 5. A head that a read has cut is held back for the next one: nobody can use it before it is whole. A head that its sender
    cut over two frames is refused if it is compressed, and ends the connection if it is too long: nobody needs either.
 6. Streams in the middle of a message are kept by their ids; a connection has not many more than it may open.
+7. Streams that begin, and those that the client gives up, are told to `Streams`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
+
+from serving.streams import Streams
 
 _DATA, _HEADERS, _RST_STREAM = 0, 1, 3
 _END_STREAM, _PADDED = 1, 8
@@ -87,12 +90,13 @@ class _Messages:
 class Sieve:
     """What one client sends, in order."""
 
-    def __init__(self, bytes_max: int, streams_max: int, refused: Callable[[], None]) -> None:
+    def __init__(self, bytes_max: int, streams_max: int, refused: Callable[[], None], streams: Streams) -> None:
         self._plain_max = bytes_max * 2
         self._compressed_max = compressed_bytes_max(bytes_max)
         # A stream that the front has reset is closed for everybody but us, until its client says so.
         self._streams_max = streams_max * 2
         self._refused = refused
+        self._streams = streams
         self._open: dict[int, _Messages] = {}
         self._held = b""
         # Bytes to come that are passed on unseen.
@@ -122,17 +126,26 @@ class Sieve:
                 data = data[:at]
                 end = at
         self._unseen = at - end
+        self._streams.told()
         return _with_flags(data, changed) if changed else data
 
     def _step_over(self, data: bytes, at: int) -> int:
         """Return where the first frame begins that is more than a whole message of a stream that ends, or none."""
         unpack, is_open, plain_max, last = _BOTH.unpack_from, self._open, self._plain_max, len(data) - _BOTH.size
+        streams = self._streams
         while at <= last:
             word, flags, stream, flag, length = unpack(data, at)
             if is_open and stream & _STREAM_ID in is_open:
                 break
-            size: int = word >> 8
-            if not word & 0xFF and (flags != _END_STREAM or flag or length != size - 5 or length > plain_max):
+            kind, size = word & 0xFF, word >> 8
+            if kind == _HEADERS:
+                # As `_note`, of which the call would cost as much again.
+                if stream & _STREAM_ID > streams.newest:
+                    streams.newest = stream & _STREAM_ID
+                    streams.ids.add(streams.newest)
+            elif kind == _RST_STREAM or (
+                not kind and (flags != _END_STREAM or flag or length != size - 5 or length > plain_max)
+            ):
                 break
             at += 9 + size
         return at
@@ -146,6 +159,10 @@ class Sieve:
         kind, stream = word & 0xFF, stream & _STREAM_ID
         begin, padding = at + _FRAME.size, 0
         if kind != _DATA:
+            if kind == _HEADERS:
+                self._note(stream)
+            elif kind == _RST_STREAM:
+                self._streams.ids.discard(stream)
             if kind == _RST_STREAM or (kind == _HEADERS and flags & _END_STREAM):
                 self._open.pop(stream, None)
             return begin + size
@@ -159,6 +176,13 @@ class Sieve:
         self._rest, self._padding, self._stream, self._is_last = size, padding, stream, bool(flags & _END_STREAM)
         self._messages = self._open.pop(stream) if stream in self._open else _Messages()
         return begin if size else self._end(begin)
+
+    def _note(self, stream: int) -> None:
+        """Note a stream that begins here, if it does."""
+        streams = self._streams
+        if stream > streams.newest:
+            streams.newest = stream
+            streams.ids.add(stream)
 
     def _follow(self, data: bytes, at: int, changed: dict[int, int]) -> int:
         """Return how far the messages in the open frame were followed."""

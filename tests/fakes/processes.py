@@ -66,6 +66,10 @@ class RatelimitProcess(Child):
                 return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
+    def resident_mib(self) -> float:
+        """Return what it holds of the machine's memory."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 1024 / 1024
+
     def _channel(self) -> grpc.aio.Channel:
         if self._credentials is None:
             return grpc.aio.insecure_channel(self.target)

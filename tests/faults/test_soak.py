@@ -53,9 +53,6 @@ class Watched(RatelimitProcess):
         self.process.send_signal(signal.SIGUSR1)
         return int(await self.output.readline())
 
-    def resident_mib(self) -> float:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 1024 / 1024
-
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 

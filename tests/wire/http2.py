@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tests.wire.transports import PATH
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 FRAME_BYTES_MAX = 16_384
+_READ_BYTES = 1024 * 1024
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -73,6 +75,35 @@ def large_call(stream: int, body: bytes, *, is_compressed: bool = False) -> byte
 def answered(data: bytes) -> list[int]:
     """List the streams whose end is in data, in order."""
     return [one.stream for one in frames(data) if one.kind in (DATA, HEADERS) and one.flags & END_STREAM]
+
+
+async def until_answered(reader: asyncio.StreamReader, count: int) -> bytes:
+    """Read until so many streams have ended."""
+    data = b""
+    async with asyncio.timeout(30):
+        while len(answered(data)) < count:
+            piece = await reader.read(_READ_BYTES)
+            assert piece, "the connection ended before its answers"
+            data += piece
+    return data
+
+
+async def until_seen(reader: asyncio.StreamReader, kind: int) -> bytes:
+    """Read until a frame of a kind has come."""
+    data = b""
+    async with asyncio.timeout(30):
+        while not any(one.kind == kind for one in frames(data)):
+            piece = await reader.read(_READ_BYTES)
+            assert piece, "the connection ended before that"
+            data += piece
+    return data
+
+
+async def until_end(reader: asyncio.StreamReader) -> None:
+    """Read until there is no more."""
+    async with asyncio.timeout(30):
+        while await reader.read(_READ_BYTES):
+            pass
 
 
 def _literal(name: str, value: str) -> bytes:

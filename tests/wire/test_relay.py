@@ -62,30 +62,6 @@ async def _open(
     return await asyncio.open_connection("127.0.0.1", served.server.port, ssl=context)
 
 
-async def _until_answered(reader: asyncio.StreamReader, count: int) -> bytes:
-    data = b""
-    async with asyncio.timeout(10):
-        while len(http2.answered(data)) < count:
-            piece = await reader.read(MIB)
-            assert piece, "the connection ended before its answers"
-            data += piece
-    return data
-
-
-async def _until_seen(reader: asyncio.StreamReader, kind: int) -> bytes:
-    data = b""
-    async with asyncio.timeout(10):
-        while not any(one.kind == kind for one in http2.frames(data)):
-            data += await reader.read(MIB)
-    return data
-
-
-async def _until_end(reader: asyncio.StreamReader) -> None:
-    async with asyncio.timeout(10):
-        while await reader.read(MIB):
-            pass
-
-
 async def test_calls_over_tls_are_as_without(serve_tls: Serve, connect: Connect, gate: Gate, ca: Ca) -> None:
     def answer(call: Call) -> Reply:
         return Failure(StatusCode.NOT_FOUND, "überall") if call.message == b"bad" else call.message
@@ -120,7 +96,7 @@ async def test_what_comes_with_the_end_of_the_handshake_is_not_lost(
 ) -> None:
     reader, writer = await _open(await serve_tls(), client_context)
     writer.write(http2.hello() + b"".join(http2.call(stream) for stream in range(1, 200, 2)))
-    data = await _until_answered(reader, 100)
+    data = await http2.until_answered(reader, 100)
     writer.close()
 
     assert sorted(http2.answered(data)) == list(range(1, 200, 2))
@@ -132,7 +108,7 @@ async def test_nothing_that_the_front_says_first_is_lost(serve: Serve) -> None:
     for _ in range(100):
         reader, writer = await _open(served)
         writer.write(http2.hello())
-        data = await _until_seen(reader, http2.WINDOW_UPDATE)
+        data = await http2.until_seen(reader, http2.WINDOW_UPDATE)
         firsts.add((data[3], data[4]))
         writer.close()
 
@@ -153,7 +129,7 @@ async def test_old_tls_is_refused(serve_tls: Serve, client_context: ssl.SSLConte
 async def test_a_client_that_never_shakes_hands_is_sent_away(serve_tls: Serve) -> None:
     served = await serve_tls(grpc_tls_handshake_timeout=0.05)
     reader, writer = await _open(served)
-    await _until_end(reader)
+    await http2.until_end(reader)
     writer.close()
 
     assert (served.value("weir.relay.failed"), served.value("weir.relay.connections")) == (1, 0)
@@ -176,7 +152,7 @@ async def test_one_connection_too_many_is_closed_at_once_and_counted(
     method = connect(served, channel_credentials(str(ca.path))).unary_unary(PATH)
     await method(b"1")
     reader, writer = await _open(served)
-    await _until_end(reader)
+    await http2.until_end(reader)
     writer.close()
 
     assert served.value("weir.relay.refused") == 1
@@ -191,7 +167,7 @@ async def test_a_connection_that_ends_makes_room(serve_tls: Serve, client_contex
     reader, second = await _open(served, client_context)
     second.write(http2.hello() + http2.call(1))
 
-    assert http2.answered(await _until_answered(reader, 1)) == [1]
+    assert http2.answered(await http2.until_answered(reader, 1)) == [1]
     second.close()
 
 
@@ -204,14 +180,14 @@ async def test_who_reads_slowly_is_waited_for_and_not_buffered_for(serve: Serve,
     body = b"x" * 60_000
     calls = b"".join(http2.large_call(stream, body) for stream in range(1, 800, 2))
     writer.write(http2.PREFACE + window)
-    await _until_seen(reader, http2.WINDOW_UPDATE)  # before it, so much may not be sent
+    await http2.until_seen(reader, http2.WINDOW_UPDATE)  # before it, so much may not be sent
     reader._transport.pause_reading()  # type: ignore[attr-defined]  # a reader that does not read
     writer.write(calls)
     await until(lambda: served.value("weir.relay.buffered_bytes") > MIB)
     answer = await connect(served).unary_unary(PATH)(b"other")
     buffered = served.value("weir.relay.buffered_bytes")
     reader._transport.resume_reading()  # type: ignore[attr-defined]
-    data = await _until_answered(reader, 400)
+    data = await http2.until_answered(reader, 400)
     writer.close()
 
     assert answer == b"other"
@@ -339,9 +315,9 @@ async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(
     await until(lambda: gate.messages)
     stopping = asyncio.create_task(served.server.stop())
     writer.write(http2.frame(http2.PING, payload=b"12345678"))
-    data = await _until_seen(reader, http2.GOAWAY)
+    data = await http2.until_seen(reader, http2.GOAWAY)
     gate.open()
-    data += await _until_answered(reader, 1)
+    data += await http2.until_answered(reader, 1)
     await stopping
     writer.close()
 
@@ -371,7 +347,7 @@ async def test_a_client_whose_messages_cannot_be_told_apart_is_cut_off(serve: Se
         http2.hello() + call + http2.frame(http2.DATA, 0, 1, b"\0\xff") + http2.frame(http2.DATA, 0, 1, b"\xff\xff\xff")
     )
     with suppress(ConnectionResetError):
-        await _until_end(reader)
+        await http2.until_end(reader)
     writer.close()
     await until(lambda: served.value("weir.relay.connections") == 1)
 
@@ -388,7 +364,7 @@ async def test_every_address_of_the_host_is_listened_on(serve: Serve, host: str)
     for address in ["127.0.0.1", *(["::1"] if socket.AF_INET6 in families else [])]:
         reader, writer = await asyncio.open_connection(address, served.server.port)
         writer.write(http2.hello() + http2.call(1, b"1"))
-        answered = http2.answered(await _until_answered(reader, 1))
+        answered = http2.answered(await http2.until_answered(reader, 1))
         writer.close()
 
         assert answered == [1]

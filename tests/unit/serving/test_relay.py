@@ -26,7 +26,7 @@ def test_what_comes_after_the_other_end_has_closed_is_let_go(tell: Callable[[_Cl
         mine, theirs = socket.socketpair()
         mine.setblocking(False)
         link = _Link(relay := Relay(GrpcSettings(), None, "", Registry()))
-        side = _Client(link, relay.sieve())
+        side = _Client(link, relay.sieve(link.streams))
         other, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=mine)
         side.join(other)
         other.abort()

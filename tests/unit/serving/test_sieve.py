@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.sieve import Sieve, SieveError, UnpackError, compressed_bytes_max, unpacked
+from serving.streams import AllStreams, Streams
 from tests.wire import http2
 
 BYTES_MAX = 10_320
@@ -30,7 +31,7 @@ PACKED = gzip.compress(bytes(range(256)))
 
 
 def sieve() -> Sieve:
-    return Sieve(BYTES_MAX, STREAMS_MAX, lambda: None)
+    return Sieve(BYTES_MAX, STREAMS_MAX, lambda: None, Streams(AllStreams()))
 
 
 def marked(message: bytes) -> bytes:
@@ -72,7 +73,7 @@ def test_the_flag_of_one_that_can_is_marked(bad: bytes) -> None:
 
 def test_what_is_refused_is_counted() -> None:
     refused: list[None] = []
-    one = Sieve(BYTES_MAX, STREAMS_MAX, lambda: refused.append(None))
+    one = Sieve(BYTES_MAX, STREAMS_MAX, lambda: refused.append(None), Streams(AllStreams()))
     one.sift(http2.hello() + data(1, LONG) + data(3, GOOD[0]) + data(5, COMPRESSED) + data(7, LONG))
 
     assert len(refused) == 2

@@ -1,0 +1,53 @@
+"""The sockets that gRPC listens on where we open them ourselves: before the front."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+from serving.settings import GrpcSettings
+
+# Connections that may wait to be accepted; the kernel has a bound of its own (net.core.somaxconn).
+_BACKLOG = 1024
+
+
+async def listen(settings: GrpcSettings) -> list[socket.socket]:
+    """Listen on the Unix socket, or on every address that the host has.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    return [_unix_listener(settings)] if settings.grpc_uds else await _tcp_listeners(settings)
+
+
+async def _tcp_listeners(settings: GrpcSettings) -> list[socket.socket]:
+    loop = asyncio.get_running_loop()
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    found = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
+    listeners: list[socket.socket] = []
+    for family, _, _, _, address in found:
+        # "::" alone is for both families, as for gRPC.
+        is_dual = family == socket.AF_INET6 and len(found) == 1
+        port = listeners[0].getsockname()[1] if listeners else settings.grpc_port
+        # Several processes may share the port, as the reference's do.
+        listener = socket.create_server(
+            (address[0], port), family=family, backlog=_BACKLOG, reuse_port=True, dualstack_ipv6=is_dual
+        )
+        listeners.append(_opened(listener))
+    return listeners
+
+
+def _unix_listener(settings: GrpcSettings) -> socket.socket:
+    path = Path(settings.grpc_uds)
+    if path.is_socket():
+        path.unlink()  # as gRPC does; it outlives the process that made it
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    return _opened(listener)
+
+
+def _opened(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)
+    return listener
