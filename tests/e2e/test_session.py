@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tests.e2e.conftest import StartService
 from tests.fakes.envoy import eventually
+from tests.fakes.ports import alone
 from weir.__main__ import main
 from weir.client import AskError, Client
 from weir.demo import session
@@ -29,8 +30,10 @@ descriptors:
 """
 
 
+@pytest.mark.timeout(240)  # the others that run one come first
 def test_an_envoy_that_ends_at_once_ends_the_run_with_its_reason() -> None:
-    result = CliRunner().invoke(main, ["run", "--port", "0", "--envoy", "/bin/false"])
+    with alone():
+        result = CliRunner().invoke(main, ["run", "--port", "0", "--envoy", "/bin/false"])
 
     assert result.exit_code == 1
     assert "Envoy ended with status 1" in result.output

@@ -9,7 +9,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -17,9 +17,13 @@ import pytest
 from rich.console import Console
 
 from tests.fakes.envoy import eventually
+from tests.fakes.ports import alone, free_port
 from weir.demo import session
 from weir.demo.envoy import find_envoy
 from weir.demo.stack import RULES
+
+# One of them at a time on a machine: the others wait.
+pytestmark = pytest.mark.timeout(240)
 
 DAILY = """
 domain: llm
@@ -57,16 +61,17 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
     rules.mkdir()
     (rules / "daily.yaml").write_text(DAILY)
     log = tmp_path / "run.log"
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "weir", "run", "--rules", str(rules), stdout=file, stderr=file
-        )
-    run = Run(process, log)
-    await eventually(lambda: run.has_said("What is left|ended|missing"))
-    yield run
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    with alone():
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "weir", "run", "--rules", str(rules), stdout=file, stderr=file
+            )
+        run = Run(process, log)
+        await eventually(lambda: run.has_said("What is left|ended|missing"), timeout_seconds=50)
+        yield run
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -173,10 +178,17 @@ async def _typed(run: Run, command: str) -> tuple[int | None, str]:
     return process.returncode, output.decode()[:18]
 
 
+@pytest.fixture
+def place() -> Iterator[None]:
+    with alone():
+        yield
+
+
+@pytest.mark.usefixtures("place")
 async def test_a_terminal_shows_the_budgets_and_a_signal_in_this_process_ends_it() -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=160, color_system=None)
-    running = asyncio.ensure_future(session.run(find_envoy(), RULES, 0, console))
+    running = asyncio.ensure_future(session.run(find_envoy(), RULES, free_port(), console))
     await eventually(lambda: _contains(output, "What is left"))
     gateway = re.search(r"gateway +(http://\S+)", output.getvalue())[1]  # type: ignore[index]
 

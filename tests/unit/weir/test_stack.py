@@ -8,6 +8,7 @@ import yaml
 from ratelimit.settings import ConfigSettings
 from semcache.config.files import load
 from semcache.settings import NamespaceSettings
+from tests.fakes.ports import free_port
 from weir.demo.asking import NAMESPACE
 from weir.demo.stack import (
     ENVOY_CONFIGURATION,
@@ -21,9 +22,7 @@ from weir.demo.stack import (
 
 
 def test_a_port_that_is_free_is_taken() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     assert pick_port(port) == port
 
