@@ -17,7 +17,7 @@ from tests.conformance.target import Target
 from tests.conformance.windows import wait_seconds
 
 BASE_DOMAIN = "conformance-base"
-RELOAD_BOUND_SECONDS = 10.0
+RELOAD_BOUND_SECONDS = 30.0
 
 
 def base_files(domain: str = BASE_DOMAIN) -> dict[str, str]:

@@ -105,7 +105,7 @@ async def test_statistics_are_added_up_over_both_protocols() -> None:
     writer.write(b"a.b:2|c\na.b:3|c|#t:1\ng:7|g\nnothing\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.sendto(b"a.b:1|c", ("127.0.0.1", statsd.port))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(statsd.lines) < 5:  # noqa: ASYNC110 - a statsd says nothing back
                 await asyncio.sleep(0.001)
     writer.close()

@@ -120,7 +120,7 @@ async def test_a_release_wakes_all_who_wait(replicas: tuple[Leases, Leases]) -> 
 
     assert await first.release("g", "k", grant.token)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await asyncio.gather(*waiting) == [True] * 10
     assert (await second.take("g", "k", b"", LONG_SECONDS)).is_held
 
@@ -132,7 +132,7 @@ async def test_who_stops_waiting_leaves_the_others_to_be_woken(replicas: tuple[L
 
     await replicas[0].release("g", "k", grant.token)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await patient
 
 
@@ -223,5 +223,5 @@ async def test_stopping_lets_waiters_go(replicas: tuple[Leases, Leases]) -> None
 
     await replicas[1].stop()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert not await waiting

@@ -64,7 +64,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not is_so():  # noqa: ASYNC110 - the file system tells nobody else
             await asyncio.sleep(0.01)
 

@@ -156,7 +156,7 @@ def sentinel(request: pytest.FixtureRequest) -> Iterator[tuple[RedisWithSentinel
 
 async def test_a_failover_is_followed(sentinel: tuple[RedisWithSentinel, str]) -> None:
     redis, password = sentinel
-    options = {"type": "sentinel", "sentinel_auth": SecretStr(password), "breaker_probe_interval": 0.02, "timeout": 1}
+    options = {"type": "sentinel", "sentinel_auth": SecretStr(password), "breaker_probe_interval": 0.02, "timeout": 5}
     async with opened(settings(redis.url, **options)) as store:
         first = await count(store)
         redis.master.stop()
@@ -207,7 +207,7 @@ async def test_a_failover_of_another_master_that_the_sentinels_watch_is_none_of_
 ) -> None:
     redis, password = sentinel
     registry = Registry()
-    options = {"type": "sentinel", "sentinel_auth": SecretStr(password), "timeout": 1}
+    options = {"type": "sentinel", "sentinel_auth": SecretStr(password), "timeout": 5}
     async with opened(settings(redis.url, **options), registry=registry) as store:
         await count(store)
         store._servers[0].client._leave_old_master(b"other 127.0.0.1 1 127.0.0.1 2")
@@ -220,7 +220,7 @@ async def test_a_demoted_master_is_left() -> None:
     redis = RedisWithSentinel()
     try:
         redis.start()
-        async with opened(settings(redis.url, type="SENTINEL", breaker_probe_interval=0.02, timeout=1)) as store:
+        async with opened(settings(redis.url, type="SENTINEL", breaker_probe_interval=0.02, timeout=3)) as store:
             await count(store)
             redis.sentinel.ask("SENTINEL", "FAILOVER", "tokens")
             await until(lambda: counts_at(store, redis.replica))
@@ -234,7 +234,7 @@ async def test_a_sentinel_that_comes_back_is_listened_to_again() -> None:
     redis = RedisWithSentinel()
     try:
         redis.start()
-        async with opened(settings(redis.url, type="SENTINEL", breaker_probe_interval=0.02, timeout=1)) as store:
+        async with opened(settings(redis.url, type="SENTINEL", breaker_probe_interval=0.02, timeout=3)) as store:
             redis.sentinel.stop()
             counted_without = await count(store)
             redis.restart_sentinel()

@@ -152,7 +152,7 @@ async def test_what_a_plain_rule_spends_by_reservations_envoys_calls_see(callers
 
 async def test_while_redis_is_away_nothing_is_counted_and_it_is_said() -> None:
     with running() as server:
-        async with opened(settings(server.path, socket_type="unix", timeout=1.0)) as store:
+        async with opened(settings(server.path, socket_type="unix", timeout=10.0)) as store:
             apis = await Apis(RULES, store=store, clock=FakeClock()).start()
             server.stop()
             wanted = wire.Descriptor(entries=[wire.Entry(key="plain", value="a")])

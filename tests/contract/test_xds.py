@@ -420,7 +420,7 @@ def told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while text not in caplog.text:  # noqa: ASYNC110 - a log has nothing to wait on
             await asyncio.sleep(0.01)
 

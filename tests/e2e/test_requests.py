@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
-
-from serving.clock import SystemClock
 from tests.e2e.conftest import Ask, StartGateway, StartService
 from tests.fakes.envoy import Gateway, eventually
 from tests.fakes.processes import RedisProcess
@@ -22,9 +19,6 @@ descriptors:
 
 # As in the file.
 IMPATIENT = {"0.02s": "0.02s"}
-
-# Envoy waits 20 ms; a machine that does other things too needs some more to notice.
-TIMEOUT_SEEN_SECONDS = 0.25
 
 
 async def test_what_is_over_its_limit_is_refused_and_told_when_to_come_back(
@@ -81,24 +75,23 @@ async def test_requests_pass_while_the_service_is_down_and_are_limited_when_it_i
 async def test_a_stalled_redis_costs_a_request_no_more_than_envoys_timeout(
     start_service: StartService, start_gateway: StartGateway, ask: Ask, redis: RedisProcess
 ) -> None:
-    environment = {"BACKEND_TYPE": "redis", "REDIS_SOCKET_TYPE": "unix", "REDIS_URL": str(redis.path)}
+    environment = {
+        "BACKEND_TYPE": "redis",
+        "REDIS_SOCKET_TYPE": "unix",
+        "REDIS_URL": str(redis.path),
+        # Who waited for the service would wait for longer than this test may take.
+        "REDIS_TIMEOUT": "3600s",
+    }
     service = await start_service(RULES, environment)
     gateway = await start_gateway("requests.yaml", {"ratelimit:8081": service.target, **IMPATIENT})
     redis.stall()
 
-    waits = [await _timed(ask, gateway) for _ in range(5)]
+    stalled = [(await ask(gateway)).status for _ in range(5)]
     redis.go_on()
 
-    assert median(waits) < TIMEOUT_SEEN_SECONDS
+    assert stalled == [200] * 5
     assert await gateway.stat("cluster.upstream.ratelimit.error") == 5
     await eventually(lambda: _is_refused(ask, gateway))
-
-
-async def _timed(ask: Ask, gateway: Gateway) -> float:
-    clock = SystemClock()
-    start = clock.steady()
-    assert (await ask(gateway)).status == 200
-    return clock.steady() - start
 
 
 async def _is_refused(ask: Ask, gateway: Gateway) -> bool:

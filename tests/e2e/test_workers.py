@@ -187,12 +187,13 @@ async def test_the_next_version_has_the_port_before_the_old_one_leaves(
 ) -> None:
     port = free_port()
     old, new = Fleet(redis, start_service), Fleet(redis, start_service)
-    # Long enough for every call below: a connection that reaches a listener in the moment it closes is lost.
-    await old.start(port, DRAIN_DELAY="2s")
+    # For as long as calls are made: a connection that reaches a listener in the moment it closes is lost.
+    await old.start(port, DRAIN_DELAY="3600s")
     await new.start(port)
     old.service.process.send_signal(signal.SIGTERM)
 
     while_it_drains = len(await ask(old.service.target, 20))
+    old.service.process.send_signal(signal.SIGTERM)
     status = await old.service.process.wait()
     afterwards = len(await ask(new.service.target, 10))
 

@@ -21,7 +21,7 @@ from tests.fakes.certificates import Ca, Issued
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 TYPE_URL = "type.googleapis.com/ratelimit.config.ratelimit.v3.RateLimitConfig"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 def resource(config: RateLimitConfig) -> AnyMessage:

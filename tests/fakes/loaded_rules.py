@@ -9,7 +9,7 @@ from ratelimit.settings import ConfigSettings
 from ratelimit.source import News, Rules
 from serving.metrics import Registry
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class LoadedRules:

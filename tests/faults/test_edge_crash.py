@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,17 @@ async def until_answered(store: EdgeStore) -> None:
                 await store.count(Selector())
                 return
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def standing(store: EdgeStore) -> Iterator[None]:
+    """Have its engine stand still, and nobody wait long for it; before and after there is time."""
+    patient = store.shard._settings
+    store.shard._settings = patient.model_copy(update={"timeout": 0.05})
+    os.kill(store.shard.pid, signal.SIGSTOP)
+    yield
+    os.kill(store.shard.pid, signal.SIGCONT)
+    store.shard._settings = patient
 
 
 def write_until_killed(folder: Path, first: int, writes: int, victim: str) -> int:
@@ -110,14 +121,11 @@ async def test_an_engine_that_dies_fails_calls_at_once_and_comes_back(tmp_path: 
 
 
 async def test_an_engine_that_hangs_costs_a_call_its_timeout_and_no_more(tmp_path: Path) -> None:
-    async with opened(tmp_path / "s", timeout=0.05) as store:
+    async with opened(tmp_path / "s") as store:
         await store.add([row("p1")])
-        os.kill(store.shard.pid, signal.SIGSTOP)
-
-        with pytest.raises(StoreTimeout):
+        with standing(store), pytest.raises(StoreTimeout):
             await store.get([entry("p1").id], NOW)
 
-        os.kill(store.shard.pid, signal.SIGCONT)
         await until_answered(store)
         assert await numbers(store) == {1}
 
@@ -270,14 +278,12 @@ async def test_stopping_in_the_middle_of_a_build_leaves_no_process(tmp_path: Pat
 
 
 async def test_a_removal_in_doubt_gives_a_build_up(tmp_path: Path) -> None:
-    async with opened(tmp_path / "s", copy_page_entries=1, timeout=0.2) as store:
+    async with opened(tmp_path / "s", copy_page_entries=1) as store:
         await store.add([row(f"p{number}") for number in range(300)])
         building = asyncio.create_task(store.shard.build_index())
         await until(lambda: list(builders(tmp_path)))
-        os.kill(store.shard.pid, signal.SIGSTOP)
-        with pytest.raises(StoreTimeout):
+        with standing(store), pytest.raises(StoreTimeout):
             await store.remove(Selector(ids=(entry("p7").id,)), 1)
-        os.kill(store.shard.pid, signal.SIGCONT)
 
         with pytest.raises(StoreError):
             await building

@@ -40,7 +40,7 @@ def stores_at(server: QdrantServer, url: str = "http://127.0.0.1:6333", **fields
 
 @pytest.fixture
 async def stores(server: QdrantServer) -> AsyncIterator[QdrantStores]:
-    stores = stores_at(server, timeout=1.0)
+    stores = stores_at(server, timeout=20.0)
     await stores.start()
     yield stores
     await stores.stop()
@@ -80,7 +80,7 @@ async def test_a_server_that_goes_away_is_not_healthy(server: QdrantServer, stor
 
 
 async def test_a_server_that_hangs_costs_a_call_its_timeout(server: QdrantServer) -> None:
-    stores = stores_at(server, timeout=0.05)
+    stores = stores_at(server, timeout=1.0)
     await stores.start()
     store = await stores.open(MODEL)
     server.held = True

@@ -35,7 +35,7 @@ class Gate:
         return [self.answer(call) for call in calls]
 
 
-async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for a condition, for so long at most."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what it waits for is on the other end of a wire

@@ -109,7 +109,7 @@ async def _exit_status(replica: Replica) -> int:
 
 
 async def _until_not_serving(replica: Replica) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await replica.check():
             pass
 

@@ -54,7 +54,7 @@ async def _close(channel: Channel) -> None:
     protocol.connection_lost = note
     protocol.connection._transport.abort()
     channel.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await lost.wait()
 
 

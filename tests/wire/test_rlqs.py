@@ -41,7 +41,7 @@ descriptors:
   - key: free
     rate_limit: { unlimited: true }
 """
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 TTL_SECONDS = 30
 Action = wire.RateLimitQuotaResponse.BucketAction
 

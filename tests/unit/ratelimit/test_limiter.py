@@ -14,6 +14,7 @@ from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Ask, Limiter
 from ratelimit.limits import Windows
 from ratelimit.local_cache import LocalCache
+from ratelimit.outage import Outage
 from ratelimit.plan import Planner
 from ratelimit.rules import RuleSet
 from ratelimit.settings import ModeSettings
@@ -21,6 +22,7 @@ from ratelimit.spenders import Spenders
 from ratelimit.store import COUNT_MAX, Admission, AdmissionOutcome, Ledger, Outcome, Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.verdict import NO_LIMIT, UNLIMITED, Verdict
+from serving.metrics import Registry
 from tests.fakes.clock import FakeClock
 from tests.fakes.rules import limit, read_rules, rule_set, unlimited
 
@@ -270,6 +272,20 @@ async def test_the_longest_deadline_is_the_one_of_calls_that_are_charged_as_one(
     await bench.decide(Ask(plan, 1, 2.0), Ask(plan, 1, 5.0), Ask(plan, 1, 3.0))
 
     assert [ledger.deadline for ledger in store.batches[0]] == [5.0]
+
+
+@pytest.mark.parametrize(("on_store_error", "store_seconds"), [("open", 3.0), ("error", 4.0)])
+async def test_a_rule_that_answers_without_the_store_leaves_a_quarter_of_the_time_for_that(
+    on_store_error: str, store_seconds: float
+) -> None:
+    rule = f"{{ unit: day, amount: 8, on_store_error: {on_store_error} }}"
+    bench = Bench(read_rules(f"domain: d\ndescriptors: [{{ key: a, rate_limit: {rule} }}]"))
+    store = bench.store
+    assert isinstance(store, CountingStore)
+    bench.limiter._outage = Outage(store, MemoryStore(10), bench.clock, Registry(), replay_max=1)
+    await bench.decide(Ask(bench.ask(A).plan, 1, bench.clock.steady() + 4.0))
+
+    assert [ledger.deadline - bench.clock.steady() for ledger in store.batches[0]] == [store_seconds]
 
 
 CALLS = st.lists(

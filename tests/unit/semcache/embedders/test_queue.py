@@ -41,7 +41,7 @@ class Bench:
         return asyncio.create_task(embed())
 
     async def until_at_work(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not self.jobs:  # noqa: ASYNC110 - a thread tells nobody
                 await asyncio.sleep(0.001)
 

@@ -59,7 +59,7 @@ async def house() -> Any:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not is_so():  # noqa: ASYNC110 - a state, of which nobody tells
             await asyncio.sleep(0)
 
@@ -247,3 +247,25 @@ async def test_going_back_by_configuration_is_a_change_like_any_other(house: Hou
 
     assert (lineage.answering.embedder, lineage.progress.embedded) == (house.old, 0)
     assert await house.alias() == house.old.identity.slug
+
+
+async def test_an_alias_that_was_read_before_a_roll_back_does_not_undo_it(house: House) -> None:
+    await house.with_old_entries()
+    lineage = await house.open(house.new)
+    await until(lambda: lineage.progress.phase is Phase.MOVED)
+    aliases, read = house.stores.aliases, asyncio.Event()
+
+    async def read_before() -> Any:
+        early = await aliases()
+        house.stores.aliases = aliases  # type: ignore[method-assign] # once
+        await lineage.roll_back()
+        read.set()
+        return early
+
+    house.stores.aliases = read_before  # type: ignore[method-assign]
+    await read.wait()
+    change = lineage._change
+    assert change is not None
+    await until(lambda: change.carrier.is_done)
+
+    assert (lineage.progress.phase, await house.alias()) == (Phase.ROLLED_BACK, house.old.identity.slug)
