@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -184,7 +185,7 @@ async def test_an_entry_that_goes_between_search_and_serving_is_not_served() -> 
     async def nearest_and_gone(questions: Sequence[Question], now: float) -> Sequence[Sequence[Candidate]]:
         found = await nearest(questions, now)
         await world.store.remove(Selector(), 10)
-        return found
+        return [[replace(each, entry=None) for each in near] for near in found]
 
     world.store.nearest = nearest_and_gone  # type: ignore[method-assign]
 
