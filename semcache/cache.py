@@ -20,7 +20,7 @@ from semcache.answers import Answer, Ask, Kept, Lease, Offer, Outcome, Reason
 from semcache.backends import Backend, Backends
 from semcache.curating import Curating, Judged, Purge
 from semcache.drafts import Draft, draft
-from semcache.entry import EntryId
+from semcache.entry import EntryId, ScopeId
 from semcache.fills import Fills, IsNear, Other, Wish
 from semcache.judging import Judges
 from semcache.lease import Leases
@@ -83,8 +83,9 @@ class Cache:
     async def lookup(self, asks: Sequence[Ask]) -> Sequence[Answer | Later]:
         """Answer a batch; who waits for a fetch, or has more time than others, is answered later."""
         drafts = [draft(ask) for ask in asks]
-        searching = self._begin(drafts)
-        first = min((each.ask.deadline for each in drafts if each.is_open), default=0.0)
+        opened = [each for each in drafts if each.is_open]
+        searching = self._begin(opened) if opened else None
+        first = min((each.ask.deadline for each in opened), default=0.0)
         if searching is not None:
             await self._until(searching, first)
         return [self._answer(each, searching, first) for each in drafts]
@@ -131,11 +132,8 @@ class Cache:
 
     # -- a search ------------------------------------------------------------------------------
 
-    def _begin(self, drafts: Sequence[Draft]) -> asyncio.Task[None] | None:
-        opened = [each for each in drafts if each.is_open]
-        if not opened:
-            return None
-        searching = asyncio.create_task(self._run(opened))
+    def _begin(self, drafts: Sequence[Draft]) -> asyncio.Task[None]:
+        searching = asyncio.create_task(self._run(drafts))
         self._searches.add(searching)
         searching.add_done_callback(self._searches.discard)
         return searching
@@ -199,24 +197,21 @@ class Cache:
             searching.result()
 
     def _answer(self, each: Draft, searching: asyncio.Task[None] | None, first: float) -> Answer | Later:
-        is_under_way = searching is not None and not searching.done()
-        has_time = is_under_way and each.ask.deadline > first
-        if not has_time and each.awaited is None:
+        if searching is None or self._waiting >= self._settings.waiting_max:
             return self._finish(each)
-        if self._waiting >= self._settings.waiting_max:
+        has_time = not searching.done() and each.ask.deadline > first
+        if not has_time and each.awaited is None:
             return self._finish(each)
         return asyncio.create_task(self._answer_later(each, searching))
 
-    async def _answer_later(self, each: Draft, searching: asyncio.Task[None] | None) -> Answer:
+    async def _answer_later(self, each: Draft, searching: asyncio.Task[None]) -> Answer:
         self._waiting += 1
         try:
-            if searching is not None:
-                await self._until(searching, each.ask.deadline)
+            await self._until(searching, each.ask.deadline)
             until = self._wait_until(each.ask)
-            while each.awaited is not None and await self._is_over(each, until):
+            while each.awaited is not None and await self._is_over(each.scope_id, each.awaited, until):
                 each = self._again(each, until)
-                if (searching := self._begin([each])) is not None:
-                    await self._until(searching, each.ask.deadline)
+                await self._until(self._begin([each]), each.ask.deadline)
         except asyncio.CancelledError:
             each.is_answered = True
             if each.answer.lease is not None:
@@ -230,12 +225,10 @@ class Cache:
         wait_seconds = min(ask.fill_wait_seconds, ask.namespace.fill_wait_max)
         return min(self._clock.steady() + wait_seconds, ask.caller_deadline - _REPLY_SECONDS)
 
-    async def _is_over(self, each: Draft, until: float) -> bool:
+    async def _is_over(self, scope: ScopeId, awaited: EntryId, until: float) -> bool:
         """Wait for the fetch of another; return False if it did not end in time."""
         left_seconds = until - self._clock.steady()
-        if left_seconds <= 0 or each.awaited is None:
-            return False
-        return await self._fills.wait(each.scope_id, each.awaited, left_seconds)
+        return left_seconds > 0 and await self._fills.wait(scope, awaited, left_seconds)
 
     def _again(self, each: Draft, until: float) -> Draft:
         following = draft(replace(each.ask, deadline=min(self._clock.steady() + self._settings.lookup_timeout, until)))

@@ -130,11 +130,6 @@ class Demand(_Block):
             raise ValueError("has both target_error and threshold: one of them decides")
         return self
 
-    @property
-    def is_empty(self) -> bool:
-        """Return whether it says nothing."""
-        return self.target_error is None and self.threshold is None
-
 
 TARGET_ERROR = 0.05
 """Of a namespace that says nothing: the shipped calibration, before any feedback, serves what is clearly the same question

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.answers import Answer, Outcome, Reason
+from semcache.answers import Answer, Outcome, Reason, Turn
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import LeaseError
 from semcache.fills import Fills, Wish, read_note
 from semcache.leases.memory import MemoryLeases
+from semcache.prompt import normalise
 from semcache.scope import Scope
 from semcache.settings import LeaseSettings
 from serving.metrics import Registry
@@ -185,7 +186,7 @@ async def test_who_is_answered_already_takes_no_lease() -> None:
     world.store.nearest = slow  # type: ignore[method-assign]
     now = world.clock.steady()
     asks = [
-        world.ask(PASSWORD, **WISH, deadline=now + 0.01),
+        world.ask(PASSWORD, **WISH, deadline=now + 0.5),
         world.ask("what is a weir and what is it for", **WISH, deadline=now + 60),
     ]
     hurried, patient = await world.cache.lookup(asks)
@@ -266,3 +267,82 @@ async def test_what_is_no_lease_cannot_be_given_back() -> None:
 
     assert not await world.cache.release("none of ours")
     assert world.value("leases.failed") == 0
+
+
+def test_a_note_that_is_no_text_is_nobodys() -> None:
+    note = wish("ab", "c").note()
+    damaged = note.replace(b"ab", b"\xff\xff")
+
+    assert len(damaged) == len(note)
+    assert read_note(damaged, np.array([0.6, 0.8], np.float32)) is None
+
+
+async def test_who_hears_of_his_lease_when_he_is_answered_already_gives_it_back() -> None:
+    world = await make_world()
+    leases, asked, told = world.cache._fills._leases, asyncio.Event(), asyncio.Event()
+    take = leases.take
+
+    async def slow(*arguments: Any) -> Any:
+        asked.set()
+        await told.wait()
+        return await take(*arguments)
+
+    leases.take = slow  # type: ignore[method-assign]
+    hurried = asyncio.create_task(
+        world.cache.lookup([world.ask(PASSWORD, **WISH, deadline=world.clock.steady() + 0.5)])
+    )
+    await asked.wait()
+    (answer,) = await hurried
+    told.set()
+    await turns()
+    leases.take = take  # type: ignore[method-assign]
+    again = await one(world, PASSWORD)
+
+    assert isinstance(answer, Answer)
+    assert answer.lease is None
+    assert isinstance(again, Answer)
+    assert again.lease is not None
+
+
+async def test_who_fetches_for_another_conversation_is_not_waited_for() -> None:
+    world = await make_world()
+    world.namespace = namespace(history="similar")
+    await one(world, PASSWORD, turn=Turn(normalise(PASSWORD), history="we spoke of mail"))
+
+    other = await one(world, NEAR, turn=Turn(normalise(NEAR), history="we spoke of banks"))
+
+    assert isinstance(other, Answer)
+    assert other.lease is not None
+
+
+async def test_who_gives_up_as_the_lease_becomes_his_gives_it_back() -> None:
+    world = await make_world()
+    first, second = await first_and_second(world, PASSWORD)
+    released, take = asyncio.Event(), world.cache._fills._leases.take
+
+    async def take_and_tell(*arguments: Any) -> Any:
+        grant = await take(*arguments)
+        released.set()
+        return grant
+
+    world.cache._fills._leases.take = take_and_tell  # type: ignore[method-assign]
+    assert first.lease is not None
+    await world.cache.release(first.lease.id)
+    await released.wait()
+    second.cancel()
+    await turns()
+    world.cache._fills._leases.take = take  # type: ignore[method-assign]
+    again = await one(world, PASSWORD)
+
+    assert isinstance(again, Answer)
+    assert again.lease is not None
+
+
+async def test_whose_caller_has_no_time_left_is_told_who_fetches() -> None:
+    world = await make_world()
+    await one(world, PASSWORD)
+
+    later = await one(world, PASSWORD, caller_deadline=world.clock.steady())
+
+    assert isinstance(later, asyncio.Future)
+    assert (await later).reason is Reason.FILLING

@@ -123,3 +123,24 @@ async def test_what_was_learned_is_there_after_a_restart() -> None:
     await following.stop()
 
     assert labels(after) == 1
+
+
+async def test_what_never_began_writes_nothing_when_it_is_stopped() -> None:
+    stores, one = FakeStores(), make_judges()
+    teach(one, "a")
+
+    await Learned(one, stores, 1.0).stop()
+
+    assert await stores.notes(TOPIC) == {}
+
+
+async def test_what_is_noted_for_one_namespace_is_no_others() -> None:
+    stores, one, other = FakeStores(), make_judges(), make_judges()
+    teach(one, "a")
+    other.gate(namespace(name="another"), MODEL)
+    other.gate(namespace(), MODEL)
+
+    for judges in (one, other):
+        await Learned(judges, stores, 1.0).exchange()
+
+    assert [len(other.gate(each, MODEL).labels) for each in (namespace(name="another"), namespace())] == [0, 1]

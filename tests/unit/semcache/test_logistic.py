@@ -44,3 +44,10 @@ def test_labels_of_one_kind_stay_finite() -> None:
 @pytest.mark.parametrize("score", [-1e6, 1e6])
 def test_a_far_score_has_a_probability(score: float) -> None:
     assert 0.0 <= PRIOR.probability(score) <= 1.0
+
+
+def test_a_fit_that_does_not_come_to_rest_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semcache.logistic._STEPS_MAX", 1)
+    found = fit(np.array([2.0, 3.0]), np.array([0.0, 1.0]), PRIOR)
+
+    assert np.isfinite([found.intercept, found.slope]).all()

@@ -151,3 +151,30 @@ async def test_models_are_let_go_at_the_end() -> None:
     await world.models.stop()
 
     assert all(embedder.failure is not None for embedder in world.made)
+
+
+async def found(world: World, slug: str) -> Embedder | None:
+    """Ask for an older model as a lineage does."""
+    return await world.models._find(slug)
+
+
+async def test_an_older_model_is_one_that_serves_or_an_export_that_is_still_there() -> None:
+    world = World(A)
+    world.exports["test-b"] = "b"
+    await world.models.start()
+
+    serving, exported, lost = [await found(world, slug) for slug in (world.made[0].identity.slug, "test-b", "gone")]
+
+    assert (serving, exported, lost) == (world.made[0], world.made[1], None)
+    await world.models.stop()
+    assert world.made[1].failure is not None
+
+
+async def test_an_older_model_that_cannot_be_loaded_is_lost_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(A)
+    world.exports["broken"] = "c"
+    await world.models.start()
+
+    assert await found(world, "broken") is None
+    assert "broken cannot be loaded: no model c" in caplog.text
+    await world.models.stop()

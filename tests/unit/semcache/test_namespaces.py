@@ -81,3 +81,18 @@ def test_namespaces_are_found_by_name() -> None:
     assert [each.name for each in both.members] == ["a", "b"]
     assert both.find("a") is both.members[0]
     assert both.find("c") is None
+
+
+def test_who_may_do_nothing_needs_no_rule() -> None:
+    with pytest.raises(ValidationError, match="has no roles"):
+        CallerRule.model_validate({"san": "gateway.example.com", "roles": []})
+
+
+def test_a_namespace_that_nobody_may_use_is_a_mistake() -> None:
+    with pytest.raises(ValidationError, match="callers is empty"):
+        Namespace(name="support", callers=())
+
+
+def test_nobody_is_given_a_longer_life_than_anybody_may_name() -> None:
+    with pytest.raises(ValidationError, match="default is above max"):
+        Namespace.model_validate({"name": "support", "callers": [OPEN], "ttl": {"default": 61, "max": 60}})

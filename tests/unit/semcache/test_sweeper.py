@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -182,7 +183,7 @@ async def test_it_sweeps_again_and_again_until_it_is_stopped(bench: Bench) -> No
     await sweeper.start()
     for number in range(2):
         await store.add([row(f"over {number}", expires_at=NOW)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while store.rows:  # noqa: ASYNC110 - the sweeper sets no event
                 await asyncio.sleep(0)
     await sweeper.stop()
@@ -190,3 +191,49 @@ async def test_it_sweeps_again_and_again_until_it_is_stopped(bench: Bench) -> No
     await asyncio.sleep(0)
 
     assert prompts(store) == {"after"}
+
+
+async def test_what_never_began_can_be_stopped(bench: Bench) -> None:
+    sweeper = bench.sweeper()
+    await sweeper.stop()
+
+    assert sweeper._sweeping is None
+
+
+async def test_a_store_that_gives_nothing_up_is_not_asked_for_ever(bench: Bench) -> None:
+    store = await bench.open()
+    bench.capacities["support"] = 1
+    await store.add([row("one"), row("two")])
+
+    async def keep(namespace: str, limit: int) -> int:
+        return len(namespace) * limit * 0
+
+    store.evict = keep  # type: ignore[method-assign]
+
+    await bench.sweeper().sweep()
+
+    assert prompts(store) == {"one", "two"}
+
+
+async def test_stores_that_cannot_be_listed_are_told_and_swept_later(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, models = await bench.open(), bench.stores.models
+    await store.add([row("over", expires_at=NOW)])
+    failing = [StoreUnavailable("away")]
+
+    async def list_them() -> Mapping[str, ModelIdentity]:
+        if failing:
+            raise failing.pop()
+        return await models()
+
+    bench.stores.models = list_them  # type: ignore[method-assign]
+    sweeper = bench.sweeper(interval=1e-6)
+    await sweeper.start()
+    async with asyncio.timeout(20):
+        while store.rows:  # noqa: ASYNC110 - the sweeper sets no event
+            await asyncio.sleep(0)
+    await sweeper.stop()
+
+    assert "sweeping: away" in caplog.text
+    assert bench.registry.counter("weir.semcache.sweep_failures").value == 1

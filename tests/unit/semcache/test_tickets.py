@@ -51,11 +51,16 @@ FOREIGN = {
     "no JSON": base64.urlsafe_b64encode(b"{").decode(),
     "another shape": packed({"a": 1}),
     "too few": packed(["n", "s", 0]),
-    "another kind": packed(["n", "s", "0", None, None, "x"]),
-    "a score that is no number": packed(["n", "s", 0, None, float("inf"), "x"]),
-    "too long": packed(["n", "s", 0, None, None, "x" * 2_000]),
+    "another kind": packed(["n", "s", ["0", 0], None, None, "x", 0.5]),
+    "a score that is no number": packed(["n", "s", [0, 0], None, float("inf"), "x", 0.5]),
+    "a similarity that is no number": packed(["n", "s", [0, 0], None, None, "x", float("nan")]),
+    "too long": packed(["n", "s", [0, 0], None, None, "x" * 2_000, 0.5]),
     "letters of another language": "éé",
 }
+
+
+def test_one_of_ours_has_the_shape_that_foreign_ones_have_here() -> None:
+    assert read_ticket(packed(["n", "s", [0, 0], None, None, "x", 0.5])) is not None
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())

@@ -11,7 +11,7 @@ from semcache.errors import EmbedUnavailable, StoreUnavailable
 from semcache.migration.carrier import Carrier, Side
 from semcache.migration.view import PairedStore
 from semcache.settings import MigrationSettings
-from semcache.store import Selector
+from semcache.store import Page, Selector
 from tests.fakes.entries import NOW, entry
 from tests.fakes.migrations import NAMESPACE, model, prompts_of, rows
 from tests.fakes.store import FakeStore
@@ -259,3 +259,39 @@ async def test_a_view_reads_its_own_store(pair: Pair) -> None:
     assert await prompts_of(pair.new_view) == await prompts_of(pair.new)
     assert await pair.new_view.evict(NAMESPACE, 1) == 1
     await pair.new_view.compact()
+
+
+async def test_a_store_that_gives_fewer_entries_than_were_asked_for_is_asked_again(pair: Pair) -> None:
+    for store in (pair.old, pair.new):
+        scan = store.scan
+        store.scan = lambda selector, limit, start=None, scan=scan: scan(selector, min(limit, 3), start)  # type: ignore[method-assign, misc]
+
+    await pair.old_view.add(await rows(pair.old_model, MANY[:10]))
+    await pair.carry()
+
+    assert {each.entry.prompt for each in pair.new.rows.values()} == set(MANY)
+
+
+async def test_what_neither_store_has_is_not_looked_for_in_quarantine(pair: Pair) -> None:
+    scans: list[Selector] = []
+    scan = pair.new.scan
+
+    async def noted(selector: Selector, limit: int, start: EntryId | None = None) -> Page:
+        scans.append(selector)
+        return await scan(selector, limit, start)
+
+    pair.new.scan = noted  # type: ignore[method-assign]
+    nobody = entry("never stored").id
+
+    assert await pair.new_view.get([nobody], NOW) == [None]
+    assert scans == []
+
+
+async def test_a_spare_that_was_given_up_is_asked_no_more(pair: Pair) -> None:
+    await pair.carry()
+    pair.carrier.is_source_spare = pair.carrier.is_source_lost = True
+
+    await pair.new_view.remove(Selector(ids=(entry("prompt 3").id,)), 10)
+
+    assert await prompts_of(pair.new) == set(MANY) - {"prompt 3"}
+    assert await prompts_of(pair.old) == set(MANY)
