@@ -70,7 +70,9 @@ class Turn:
     others: Json = field(default=None, repr=False)
     """The other turns, as they must be equal where a namespace wants that."""
     history: str = field(default="", repr=False)
-    """The other turns as one text, for a namespace that compares them by meaning."""
+    """What was said in the other turns as one text, for a namespace that compares it by meaning."""
+    fixed: Json = field(default=None, repr=False)
+    """What must be equal there, too: turns of neither user nor assistant, and what is no text."""
 
 
 @dataclass(frozen=True, slots=True)

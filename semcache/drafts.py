@@ -110,8 +110,9 @@ def identify(asked: Ask | Offer) -> tuple[ScopeId, EntryId]:
     if asked.namespace.history == "exact":
         fingerprint = replace(scope, history=turn.others).id
         return fingerprint, entry_id(fingerprint, turn.prompt)
-    # Compared by meaning, the conversation parts no scopes; it still is what makes a prompt the same.
-    return scope.id, entry_id(scope.id, canonical_json([turn.others, turn.prompt]))
+    # Compared by meaning, what was said parts no scopes; it still is what makes a prompt the same.
+    fingerprint = replace(scope, history=turn.fixed).id
+    return fingerprint, entry_id(fingerprint, canonical_json([turn.others, turn.prompt]))
 
 
 def draft(ask: Ask) -> Draft:

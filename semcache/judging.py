@@ -19,7 +19,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from semcache.calibration import Gate, GateSettings, Report
@@ -107,9 +107,21 @@ class Judges:
 
     def is_near(self, namespace: Namespace, model: str, prompt: str, other: str, similarity: float) -> bool:
         """Return whether the answer to another prompt would do; nobody's statistics change."""
-        if similarity < SIMILARITY_MIN or is_deictic(other):
+        if is_deictic(other):
             return False
-        verdict = self._verifier.verify(prompt, other, similarity)
+        return self._is_served(namespace, model, self._verifier.verify(prompt, other, similarity), similarity)
+
+    def is_same_talk(self, namespace: Namespace, model: str, one: str, other: str, similarity: float) -> bool:
+        """Return whether two conversations mean the same; nobody's statistics change."""
+        verdict = self._verifier.verify(one, other, similarity)
+        # Told twice a conversation has other words, and it is not what is answered.
+        if verdict.guard is Guard.CONTENT:
+            verdict = replace(verdict, guard=None)
+        return self._is_served(namespace, model, verdict, similarity)
+
+    def _is_served(self, namespace: Namespace, model: str, verdict: Verdict, similarity: float) -> bool:
+        if similarity < SIMILARITY_MIN:
+            return False
         decision = self.gate(namespace, model).peek(verdict.score)
         match = Match(similarity, verdict, decision)
         ruling = rule(_policy(namespace), match, is_deictic=False, confidence_min=0.0, draw=_NO_EXPLORING)

@@ -156,7 +156,8 @@ class Namespace(Demand):
     required: frozenset[Dimension] = frozenset({"tenant"})
     """Fields of the scope without which a lookup is a BYPASS: an answer is never shared because somebody forgot one."""
     history: Literal["exact", "similar"] = "exact"
-    """How the turns before the prompt must match: be equal, or mean the same as far as the verifier can tell."""
+    """How what user and assistant said around the prompt must match: be equal, or mean the same as far as the verifier can
+    tell. What others said (system, tools), images and tool calls must be equal either way."""
     ttl: Ttl = Ttl()
     retention: Retention = Retention()
     entries_max: int = Field(default=100_000, gt=0)

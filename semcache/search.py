@@ -155,7 +155,7 @@ class Search:
         except EmbedError:
             return False
         similarity = float(np.dot(one.embedding, two.embedding))
-        return self._judges.is_near(each.ask.namespace, backend.model, mine, other, similarity)
+        return self._judges.is_same_talk(each.ask.namespace, backend.model, mine, other, similarity)
 
 
 def _question(each: Draft, now: float) -> Question:

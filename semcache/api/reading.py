@@ -22,6 +22,8 @@ M = TypeVar("M", bound=Message)
 # Precedent: protobuf's own bound on a Duration is 10,000 years.
 _SECONDS_MAX = 100 * 365 * 86_400.0
 _DETAIL_MAX = 100
+# Whose words may be compared by meaning: what a system or a tool says is an instruction, or data. `model` is Gemini's.
+_SPEAKERS = ("user", "assistant", "model")
 
 
 def read_scope(namespace: str, scope: wire.Scope) -> Scope:
@@ -71,22 +73,32 @@ def _read_chat(messages: Any) -> Turn:  # noqa: ANN401 - a repeated field, which
     if last is None:
         raise Refused.field("prompt.chat.messages", "none is of role `user`")
     others: list[Json] = []
+    fixed: list[Json] = []
     lines: list[str] = []
     for index, each in enumerate(messages):
-        place = f"prompt.chat.messages[{index}]"
-        if not each.role:
-            raise Refused.field(f"{place}.role", "is missing")
-        turn: dict[str, Json] = {"role": each.role}
-        if each.attachments:
-            turn["attachments"] = read_json(f"{place}.attachments", each.attachments)
+        turn = _read_message(f"prompt.chat.messages[{index}]", each)
+        unsaid = {name: value for name, value in turn.items() if name != "content"}
+        if each.role not in _SPEAKERS:
+            fixed.append(turn)
+        elif each.attachments:
+            fixed.append(unsaid)
         if index != last:
-            turn["content"] = normalise(each.content)
-            lines.append(f"{each.role}: {turn['content']}")
-        # The prompt itself is not among the others, but for what of it is no text, and for where it stood.
-        if index != last or each.attachments or index < len(messages) - 1:
             others.append(turn)
+            lines += [f"{each.role}: {turn['content']}"] if each.role in _SPEAKERS else []
+        elif each.attachments or index < len(messages) - 1:
+            # The prompt itself is not among the others, but for what of it is no text, and for where it stood.
+            others.append(unsaid)
     prompt = _said(f"prompt.chat.messages[{last}].content", messages[last].content)
-    return Turn(prompt, others or None, "\n".join(lines))
+    return Turn(prompt, others or None, "\n".join(lines), fixed or None)
+
+
+def _read_message(place: str, message: wire.Message) -> dict[str, Json]:
+    if not message.role:
+        raise Refused.field(f"{place}.role", "is missing")
+    turn: dict[str, Json] = {"role": message.role, "content": normalise(message.content)}
+    if message.attachments:
+        turn["attachments"] = read_json(f"{place}.attachments", message.attachments)
+    return turn
 
 
 def read_completion(completion: wire.Completion) -> Completion:

@@ -402,6 +402,30 @@ async def test_a_conversation_may_be_compared_by_meaning(others: Any, expected: 
     assert told(await world.lookup("", turn=turn(NEAR, others))) == expected
 
 
+async def test_compared_by_meaning_a_conversation_may_be_longer_than_what_the_verifier_weighs() -> None:
+    world = await make_world()
+    world.namespace = SIMILAR
+    told_at_length = [{"role": "user", "content": "I lost the paper with the secret word on it. " * 5 + "Truly."}]
+    told_otherwise = [{"role": "user", "content": "I lost the paper with the secret word on it. " * 5 + "Really."}]
+    await world.store_one("", turn=turn(PASSWORD, told_at_length))
+
+    assert (await world.lookup("", turn=turn(NEAR, told_otherwise))).outcome is Outcome.SEMANTIC
+
+
+@pytest.mark.parametrize("prompt", [PASSWORD, NEAR])
+async def test_compared_by_meaning_what_is_fixed_must_still_be_equal(prompt: str) -> None:
+    world = await make_world()
+    world.namespace = SIMILAR
+    pirate, lawyer = ([{"role": "system", "content": f"You are a {role}"}] for role in ("pirate", "lawyer"))
+    await world.store_one("", turn=replace(turn(PASSWORD, CHAT), fixed=pirate))
+
+    same, other = [
+        await world.lookup("", turn=replace(turn(prompt, OTHERWISE), fixed=fixed)) for fixed in (pirate, lawyer)
+    ]
+
+    assert (same.outcome, other.outcome) == (Outcome.SEMANTIC, Outcome.MISS)
+
+
 async def test_compared_by_meaning_the_same_prompt_is_exact_only_after_the_same_conversation() -> None:
     world = await make_world()
     world.namespace = SIMILAR
