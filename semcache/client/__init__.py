@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from semcache.client.blocking import BlockingCacheClient
 from semcache.client.connection import CacheClient, Fill
-from semcache.client.openai import cached
+from semcache.client.openai import cached, found_of
 from semcache.client.values import CacheError, Completion, Found, Stored
 
-__all__ = ["BlockingCacheClient", "CacheClient", "CacheError", "Completion", "Fill", "Found", "Stored", "cached"]
+__all__ = [
+    "BlockingCacheClient",
+    "CacheClient",
+    "CacheError",
+    "Completion",
+    "Fill",
+    "Found",
+    "Stored",
+    "cached",
+    "found_of",
+]

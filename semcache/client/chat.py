@@ -23,7 +23,8 @@ _NAMED = {"messages", "model", "tools", "response_format"}
 # Of the transport and of bookkeeping: they change no answer.
 _NO_MATTER = {
     *("stream", "stream_options", "user", "metadata", "store", "timeout", "extra_headers", "safety_identifier"),
-    "service_tier",
+    *("service_tier", "prompt_cache_key", "prompt_cache_retention"),
+    "n",  # of which only one is asked for here
 }
 # The library's ways to say that an argument is not given.
 _ABSENT = {"NotGiven", "Omit"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -207,7 +207,9 @@ class CacheClient:
             yield fill
         finally:
             if found.lease_id and not fill.is_stored:
-                await self.release(found.lease_id)
+                # It ends by itself; what the caller has, or what he failed at, counts more.
+                with suppress(CacheError):
+                    await self.release(found.lease_id)
 
     async def answer(
         self,

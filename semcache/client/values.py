@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from protos.semcache.v1 import semcache_pb2 as wire
 
-Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
-"""A question, or the messages of a chat as OpenAI spells them."""
+Prompt: TypeAlias = str | Sequence[Any]
+"""A question, or the messages of a chat as OpenAI spells them: mappings, or messages that its library gave."""
 
 TEXTS = ("tenant", "user", "api_schema", "model", "system_prompt", "region")
 JSONS = ("tools", "response_format", "sampling")
@@ -58,6 +58,8 @@ class Found:
     lookup_id: str = ""
     lease_id: str = field(default="", repr=False)
     scope_id: str = ""
+    tokens_cut: int = 0
+    """Tokens of the prompt that the embedding model did not read."""
 
     @property
     def is_hit(self) -> bool:
@@ -79,14 +81,14 @@ def write_scope(fields: Mapping[str, Any]) -> wire.Scope:
     """Return a scope of keyword arguments; what is None is absent, and names that it has not are extra pairs.
 
     Raises:
-        TypeError: a value is no text.
+        TypeError: a value is no text, or no JSON.
     """
     scope = wire.Scope()
     for name, value in fields.items():
         if value is None:
             continue
         if name in JSONS:
-            setattr(scope, name, value if isinstance(value, str) else json.dumps(value))
+            setattr(scope, name, value if isinstance(value, str) else _json(value))
         elif name in TEXTS:
             setattr(scope, name, value)
         else:
@@ -138,6 +140,7 @@ def read_found(response: wire.LookupResponse) -> Found:
         response.lookup_id,
         response.lease_id,
         response.scope_id,
+        response.tokens_cut,
     )
 
 
@@ -164,17 +167,35 @@ def _read_completion(completion: wire.Completion) -> Completion:
     )
 
 
-def _write_message(message: Mapping[str, Any]) -> wire.Message:
-    content = message.get("content")
-    rest = {key: value for key, value in message.items() if key not in {"role", "content"} and value is not None}
+def _write_message(message: Any) -> wire.Message:  # noqa: ANN401 - as `Prompt`
+    said: Mapping[str, Any] = message if isinstance(message, Mapping) else _plain(message)
+    content = said.get("content")
+    rest = {key: value for key, value in said.items() if key not in {"role", "content"} and value is not None}
     if not isinstance(content, str | None):
-        # Parts of a message: texts are the turn, images and files must be equal.
-        texts = [part["text"] for part in content if part.get("type") == "text"]
-        others = [part for part in content if part.get("type") != "text"]
-        content, rest = "\n".join(texts), rest | ({"content": others} if others else {})
-    return wire.Message(
-        role=message.get("role", ""), content=content or "", attachments=json.dumps(rest) if rest else ""
-    )
+        # Parts of a message: texts are the turn, images and files must be equal, and where they stand among the texts.
+        parts = [part if isinstance(part, Mapping) else _plain(part) for part in content]
+        texts = [part["text"] for part in parts if part.get("type") == "text"]
+        others = [{"type": "text"} if part.get("type") == "text" else part for part in parts]
+        content = "\n".join(texts)
+        rest |= {"content": others} if len(texts) < len(parts) else {}
+    return wire.Message(role=said.get("role", ""), content=content or "", attachments=_json(rest) if rest else "")
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - JSON, or objects of OpenAI's library in it
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - as above
+    """Return an object of OpenAI's library as the mapping that it stands for.
+
+    Raises:
+        TypeError: it is none.
+    """
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"neither JSON nor a message: {type(value).__name__}")
+    plain: Mapping[str, Any] = dump(mode="json", exclude_none=True)
+    return plain
 
 
 def _word(name: str, prefix: str) -> str:

@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -127,7 +128,7 @@ async def test_a_scope_may_be_forgotten_by_its_name_and_what_is_gone_is_judged_b
 async def test_parts_of_a_message_are_its_turn_where_they_are_texts_and_must_be_equal_where_not(
     cache: CacheClient,
 ) -> None:
-    def message(image: str) -> list[dict[str, object]]:
+    def message(image: str) -> list[dict[str, Any]]:
         image_part = {"type": "image_url", "image_url": {"url": image}}
         texts = [{"type": "text", "text": text} for text in ("What is", "in this picture?")]
         return [{"role": "user", "content": [texts[0], image_part, texts[1]]}]
@@ -135,8 +136,11 @@ async def test_parts_of_a_message_are_its_turn_where_they_are_texts_and_must_be_
     await cache.store(message("a.png"), "A weir.")
 
     same, other = [await cache.lookup(message(image)) for image in ("a.png", "b.png")]
+    (elsewhere,) = message("a.png")
+    elsewhere["content"] = sorted(elsewhere["content"], key=lambda part: part["type"])
 
     assert (same.outcome, other.is_hit) == ("exact", False)
+    assert not (await cache.lookup([elsewhere])).is_hit
 
 
 async def test_a_client_of_openais_library_asks_the_model_once(cache: CacheClient) -> None:

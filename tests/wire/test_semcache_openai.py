@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from openai import APIError, AsyncOpenAI, OpenAI
 
-from semcache.client import BlockingCacheClient, CacheClient, CacheError, cached
-from tests.fakes.semcache_service import NAMESPACES, Served, serving, settings
+from semcache.client import BlockingCacheClient, CacheClient, CacheError, cached, found_of
+from tests.fakes.semcache_service import NAMESPACES, TENANT_TOKEN, Served, serving, settings
 from weir.demo.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -121,6 +121,98 @@ async def test_a_stream_that_breaks_is_not_kept(served: Served) -> None:
     await after.stop()
 
     assert (after.chats_count, again[1]) == (1, ["stop"])
+
+
+async def test_a_chat_goes_on_with_the_messages_of_the_library(client: Any, upstream: Upstream) -> None:
+    async def go_on() -> tuple[str, ...]:
+        first = await client.chat.completions.create(**ASKED)
+        messages = [*ASKED["messages"], first.choices[0].message, {"role": "user", "content": "And by telephone?"}]
+        again = await client.chat.completions.create(**{**ASKED, "messages": messages})
+        return tuple(found.outcome for found in map(found_of, (first, again)) if found is not None)
+
+    assert [await go_on(), await go_on()] == [("miss", "miss"), ("exact", "exact")]
+    assert upstream.chats_count == 2
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "system", "content": "Tell me about weirs."}],
+        [{"role": "user", "content": ""}],
+        [{"role": "user", "content": "half a pair \ud83d"}],
+        [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "x", "y": object()}]}],
+    ],
+    ids=["no user", "no words", "no text", "no JSON"],
+)
+async def test_what_the_cache_does_not_take_is_asked_of_the_model(
+    served: Served, caplog: pytest.LogCaptureFixture, messages: list[Any]
+) -> None:
+    async with CacheClient(served.target, namespace="support", tenant="t") as cache:
+        answer = await cached(Echo(), cache).chat.completions.create(model="small", messages=messages)
+
+    assert (answer, found_of(answer)) == (messages, None)
+    assert "cache" in caplog.text
+    assert "weirs" not in caplog.text
+
+
+async def test_who_may_not_ask_the_cache_or_not_store_has_the_models_answer(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream = Upstream()
+    await upstream.start()
+    async with AsyncOpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain:
+        for namespace, token in (("nowhere", ""), ("guarded", ""), ("guarded", TENANT_TOKEN)):
+            async with CacheClient(served.target, namespace=namespace, token=token, tenant="other") as cache:
+                client = cached(plain, cache)
+                assert (await client.chat.completions.create(**ASKED)).choices[0].message.content.strip() == SAID
+                assert await read(client, **ASKED, stream=True) == (SAID, ["stop"], [12])
+    await upstream.stop()
+
+    assert {"INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED"} <= set(caplog.text.replace(":", " ").split())
+    assert "password" not in caplog.text
+
+
+async def test_without_a_loop_too_what_the_cache_does_not_take_is_asked_of_the_model(
+    served: Served, upstream: Upstream
+) -> None:
+    def ask() -> list[str]:
+        cache = BlockingCacheClient(served.target, namespace="guarded", tenant="other")
+        with cache, OpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain:
+            create = cached(plain, cache).chat.completions.create
+            whole = create(**ASKED).choices[0].message.content.strip()
+            return [whole, heard(list(create(**ASKED, stream=True)))[0]]
+
+    assert await asyncio.to_thread(ask) == [SAID, SAID]
+
+
+async def test_an_answer_and_a_stream_know_their_lookup_for_feedback(served: Served, upstream: Upstream) -> None:
+    async with (
+        CacheClient(served.target, namespace="sales", timeout_seconds=30, tenant=uuid.uuid4().hex) as cache,
+        AsyncOpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain,
+    ):
+        create = cached(plain, cache).chat.completions.create
+        fetched, near = await create(**ASKED), await create(**NEAR)
+        stream = await create(**NEAR, stream=True)
+        founds = [found_of(each) for each in (fetched, near, stream)]
+        assert founds[1] is not None
+        learned = await cache.feedback(founds[1], is_right=False)
+        after = await create(**NEAR)
+
+    assert [found.outcome for found in founds if found] == ["miss", "semantic", "semantic"]
+    assert (learned, upstream.chats_count, "found" in after.model_dump_json()) == (True, 2, False)
+
+
+class Echo:
+    """A client whose completions are the messages that it was given."""
+
+    @property
+    def chat(self) -> Any:
+        return self
+
+    completions = chat
+
+    async def create(self, **request: Any) -> Any:
+        return request["messages"]
 
 
 async def test_several_choices_are_the_upstreams(client: Any, upstream: Upstream) -> None:
