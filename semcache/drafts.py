@@ -13,7 +13,7 @@ from semcache.invalidation import Moment
 from semcache.judging import Judgement
 from semcache.namespaces import Namespace
 from semcache.scope import canonical_json, entry_id
-from semcache.tickets import Ticket, write
+from semcache.tickets import Ticket, whose, write
 
 
 @dataclass(slots=True)
@@ -92,7 +92,13 @@ class Draft:
         score = judgement.score if judgement is not None else None
         answer = self.answer
         ticket = Ticket(
-            self.ask.namespace.name, self.scope_id, self.moment, answer.entry_id, score, similarity=answer.similarity
+            self.ask.namespace.name,
+            self.scope_id,
+            self.moment,
+            answer.entry_id,
+            score,
+            similarity=answer.similarity,
+            whose=whose(self.scope_id, self.ask.scope.tenant),
         )
         self.answer = replace(self.answer, lookup_id=write(ticket), scope_id=self.scope_id)
 

@@ -3,13 +3,15 @@
     base64url(JSON)   opaque to callers, and no secret of ours: it holds ids and numbers, no text
 
 A caller could forge one. It would gain nothing: every id in it is looked up within the namespace that the caller has the
-right to, and whoever may give feedback may give wrong feedback anyway.
+right to, and whoever may give feedback may give wrong feedback anyway. What another caller was given is no use to who may
+speak for other tenants only: a lookup says whose it was, as a digest.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import math
 import secrets
@@ -19,6 +21,7 @@ from semcache.entry import EntryId, ScopeId
 from semcache.invalidation import Moment
 
 _BYTES_MAX = 1_024
+_WHOSE_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Ticket:
     """The verifier's; none where nothing was judged, or a guard refused."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     similarity: float = 0.0
+    whose: str = ""
+    """Digest of the tenant, by `whose`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class Held:
     key: str
     token: str = field(repr=False)
     moment: Moment
+
+
+def whose(scope: ScopeId, tenant: str | None) -> str:
+    """Return what a lookup says of its tenant; of the scope, too, so that two lookups do not say that they are of one."""
+    return hashlib.sha256(f"{scope}\n{tenant}".encode()).hexdigest()[:_WHOSE_DIGITS] if tenant is not None else ""
 
 
 def write(value: Ticket | Held) -> str:
@@ -63,10 +73,11 @@ def read_ticket(text: str) -> Ticket | None:
             None | int() | float() as score,
             str(nonce),
             int() | float() as similarity,
+            str(digest),
         ]:
             if math.isfinite(score or 0.0) and math.isfinite(similarity):
                 judged = EntryId(entry) if entry else None
-                return Ticket(namespace, ScopeId(scope), Moment(epoch, mark), judged, score, nonce, similarity)
+                return Ticket(namespace, ScopeId(scope), Moment(epoch, mark), judged, score, nonce, similarity, digest)
     return None
 
 

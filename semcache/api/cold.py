@@ -19,7 +19,7 @@ from semcache.errors import StoreError, StoreRefused
 from semcache.namespaces import Namespace, Role
 from semcache.scope import is_entry_id, is_scope_id
 from semcache.store import Selector
-from semcache.tickets import read_lease, read_ticket
+from semcache.tickets import Ticket, read_lease, read_ticket, whose
 from serving.calls import Call, Caller, Failure, PromptHandler, Reply, StatusCode
 from serving.clock import Clock
 from serving.rights import Identity
@@ -82,11 +82,13 @@ class Cold:
         _check_entry_id(entry)
         if request.judgement not in {wire.JUDGEMENT_RIGHT, wire.JUDGEMENT_WRONG}:
             raise Refused.field("judgement", "is missing")
-        curating, is_right = self._cache.curating, request.judgement == wire.JUDGEMENT_RIGHT
-        found = await curating.find(namespace, entry)
-        if found is not None:
-            rights.check(namespace, call.caller, Role.FEEDBACK, found.tenant or None)
-        learned = await self._cache.judge(namespace, entry, ticket, is_right=is_right)
+        if ticket is not None:
+            _check_whose(namespace, call.caller, ticket)
+        found = await self._cache.curating.find(namespace, entry)
+        if found is not None and not rights.has(namespace, call.caller, Role.FEEDBACK, found.tenant or None):
+            # As if it were gone: that another tenant has asked something is none of the caller's business.
+            return wire.FeedbackResponse()
+        learned = await self._cache.judge(namespace, entry, ticket, is_right=request.judgement == wire.JUDGEMENT_RIGHT)
         return wire.FeedbackResponse(quarantined=learned.is_quarantined, learned=learned.is_learned)
 
     async def _describe(self, call: Call) -> wire.DescribeResponse:
@@ -128,10 +130,19 @@ def _each(method: Answering) -> PromptHandler:
 
 def _check_some_tenant(namespace: Namespace, caller: Caller, role: Role) -> None:
     """Let a caller pass who may do this for anybody at all; for whom is looked at where that is known."""
-    tenants = {tenant for rule in namespace.callers for tenant in rule.tenants}
-    who = Identity(caller.sans, caller.token)
-    if not any(namespace.allows(who, role, tenant) for tenant in tenants):
+    if not any(rights.has(namespace, caller, role, tenant) for tenant in _tenants(namespace)):
         rights.check(namespace, caller, role)
+
+
+def _check_whose(namespace: Namespace, caller: Caller, ticket: Ticket) -> None:
+    """Let a caller pass who may give feedback for the tenant that the lookup was of."""
+    own = (tenant for tenant in _tenants(namespace) if rights.has(namespace, caller, Role.FEEDBACK, tenant))
+    if not any(ticket.whose == whose(ticket.scope, tenant) for tenant in own):
+        rights.check(namespace, caller, Role.FEEDBACK)
+
+
+def _tenants(namespace: Namespace) -> set[str]:
+    return {tenant for rule in namespace.callers for tenant in rule.tenants}
 
 
 def _selector(namespace: Namespace, request: wire.InvalidateRequest) -> tuple[Selector, str | None]:

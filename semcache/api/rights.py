@@ -20,13 +20,18 @@ def find(namespaces: Namespaces, name: str) -> Namespace:
     return namespace
 
 
+def has(namespace: Namespace, caller: Caller, role: Role, tenant: str | None = None) -> bool:
+    """Return whether a caller may do this for a tenant."""
+    return namespace.allows(Identity(caller.sans, caller.token), role, tenant)
+
+
 def check(namespace: Namespace, caller: Caller, role: Role, tenant: str | None = None) -> None:
     """Let a caller pass who may do this for a tenant.
 
     Raises:
         Refused: he may not.
     """
-    if namespace.allows(Identity(caller.sans, caller.token), role, tenant):
+    if has(namespace, caller, role, tenant):
         return
     if not caller.sans and not caller.token:
         raise Refused(Failure(StatusCode.UNAUTHENTICATED, f"{namespace.name}: `{role}` needs a certificate or a token"))

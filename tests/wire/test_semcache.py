@@ -373,6 +373,40 @@ async def test_a_caller_may_do_what_a_rule_allows(served: Served, request_: Any,
     assert not token or token not in details
 
 
+async def judge(served: Served, token: str, **fields: Any) -> tuple[str, bool, bool]:
+    request = wire.FeedbackRequest(namespace="guarded", judgement=wire.JUDGEMENT_WRONG, **fields)
+    try:
+        response = await served.call(request, token)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, False, False
+    return "OK", response.quarantined, response.learned
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
+async def test_who_speaks_for_a_tenant_teaches_nothing_by_anothers_lookup(served: Served, *, is_gone: bool) -> None:
+    lookups = {}
+    for tenant in ("acme", "globex"):
+        await served.call(store(PASSWORD, namespace="guarded", tenant=tenant), TOKEN)
+        lookups[tenant] = await served.call(lookup(NEAR, namespace="guarded", tenant=tenant), TOKEN)
+        if is_gone:
+            await served.call(wire.InvalidateRequest(namespace="guarded", tenant=tenant), TOKEN)
+
+    told_of = {each: await judge(served, TENANT_TOKEN, lookup_id=lookups[each].lookup_id) for each in lookups}
+
+    assert told_of == {"acme": ("OK", not is_gone, True), "globex": ("PERMISSION_DENIED", False, False)}
+    assert await judge(served, TOKEN, lookup_id=lookups["globex"].lookup_id) == ("OK", not is_gone, True)
+
+
+async def test_whether_another_tenant_has_an_entry_is_not_told_by_judging_it(served: Served) -> None:
+    kept = await served.call(store("Is the river high?", namespace="guarded", tenant="globex"), TOKEN)
+
+    there, nowhere = [await judge(served, TENANT_TOKEN, entry_id=each) for each in (kept.entry_id, str(uuid.uuid4()))]
+
+    assert there == nowhere == ("OK", False, False)
+    again = await served.call(lookup("Is the river high?", namespace="guarded", tenant="globex"), TOKEN)
+    assert told(again)[0] == "OUTCOME_EXACT"
+
+
 async def test_describing_all_shows_only_what_the_caller_administers(served: Served) -> None:
     shown = [state.namespace for state in (await served.call(wire.DescribeRequest())).namespaces]
 

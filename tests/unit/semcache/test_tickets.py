@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from semcache.entry import EntryId, ScopeId
 from semcache.invalidation import Moment
-from semcache.tickets import Held, Ticket, read_lease, read_ticket, write
+from semcache.tickets import Held, Ticket, read_lease, read_ticket, whose, write
 
 names = st.text(max_size=40)
 
@@ -37,6 +37,13 @@ def test_a_lease_is_read_as_it_was_written() -> None:
     assert "token" not in repr(held).replace("token=", "")
 
 
+def test_a_lookup_says_whose_it_was_to_who_knows_the_tenant_only() -> None:
+    mine, other = (whose(ScopeId("s"), tenant) for tenant in ("acme", "globex"))
+
+    assert (mine == other, "acme" in mine, mine == whose(ScopeId("t"), "acme")) == (False, False, False)
+    assert (whose(ScopeId("s"), "acme"), whose(ScopeId("s"), None)) == (mine, "")
+
+
 def test_two_lookups_have_two_names() -> None:
     assert write(Ticket("n", ScopeId("s"), 0)) != write(Ticket("n", ScopeId("s"), 0))
 
@@ -51,16 +58,16 @@ FOREIGN = {
     "no JSON": base64.urlsafe_b64encode(b"{").decode(),
     "another shape": packed({"a": 1}),
     "too few": packed(["n", "s", 0]),
-    "another kind": packed(["n", "s", ["0", 0], None, None, "x", 0.5]),
-    "a score that is no number": packed(["n", "s", [0, 0], None, float("inf"), "x", 0.5]),
-    "a similarity that is no number": packed(["n", "s", [0, 0], None, None, "x", float("nan")]),
-    "too long": packed(["n", "s", [0, 0], None, None, "x" * 2_000, 0.5]),
+    "another kind": packed(["n", "s", ["0", 0], None, None, "x", 0.5, "w"]),
+    "a score that is no number": packed(["n", "s", [0, 0], None, float("inf"), "x", 0.5, "w"]),
+    "a similarity that is no number": packed(["n", "s", [0, 0], None, None, "x", float("nan"), "w"]),
+    "too long": packed(["n", "s", [0, 0], None, None, "x" * 2_000, 0.5, "w"]),
     "letters of another language": "éé",
 }
 
 
 def test_one_of_ours_has_the_shape_that_foreign_ones_have_here() -> None:
-    assert read_ticket(packed(["n", "s", [0, 0], None, None, "x", 0.5])) is not None
+    assert read_ticket(packed(["n", "s", [0, 0], None, None, "x", 0.5, "w"])) is not None
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())
