@@ -17,8 +17,8 @@ from semcache.tallies import Share, Tally, share
 from semcache.tickets import Ticket
 from semcache.upkeep import Upkeep
 
-Purge: TypeAlias = Callable[[Selector], Awaitable[int]]
-"""Removes what is selected to the last file."""
+Purge: TypeAlias = Callable[[Selector], Awaitable[tuple[int, bool]]]
+"""Removes what is selected to the last file; returns how many entries, and whether no text of them is left in any."""
 
 # Entries removed in one step: lookups come between.
 _PIECE_ENTRIES = 256
@@ -32,6 +32,17 @@ class Judged:
     is_learned: bool
     is_shadow_hit: bool = False
     """The namespace's shadow setting would have served it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What an invalidation did."""
+
+    entries: int
+    is_erased: bool = False
+    """No text of them is left in the store's files."""
+    epoch: int = 0
+    """Of the namespace from now on, where it was emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +79,28 @@ class Curating:
         """
         return sum([await store.count(selector) for store in await self._all_stores()])
 
-    async def invalidate(self, namespace: Namespace, selector: Selector, now: float) -> int:
-        """Remove the selected entries from every model's store, and what is being fetched of them; return how many.
+    async def invalidate(
+        self, namespace: Namespace, selector: Selector, now: float, *, must_erase: bool = False
+    ) -> Forgotten:
+        """Remove the selected entries from every model's store, and what is being fetched of them.
 
         Raises:
             StoreError: some may be left; do it again.
         """
         # Noted first: what is stored after the removal has seen the note, and what was stored before it is removed.
         await self._stores.invalidate(namespace.name, _subjects(selector), now)
-        # Of a tenant no text is to be left in any file; the others are removed as entries go.
-        if selector.tenant is not None:
-            return await self._purge(selector)
+        # Of a tenant no text is to be left in any file; others are forgotten in time, as entries that expire.
+        if must_erase or selector.tenant is not None:
+            return Forgotten(*await self._purge(selector))
         number, stores = 0, await self._all_stores()
         # Twice over all: an entry that is just carried from one model's store to another's is met in one of them.
         for store in [*stores, *stores]:
             while removed := await store.remove(selector, _PIECE_ENTRIES):
                 number += removed
-        return number
+        return Forgotten(number)
 
-    async def empty(self, namespace: Namespace, now: float, *, is_dry_run: bool) -> tuple[int, int]:
-        """End a namespace's epoch; return how many entries there were, and the new epoch.
+    async def empty(self, namespace: Namespace, now: float, *, is_dry_run: bool, must_erase: bool = False) -> Forgotten:
+        """End a namespace's epoch; return how many entries there were.
 
         Raises:
             StoreError: it may not have been ended; do it again.
@@ -95,8 +108,11 @@ class Curating:
         entries = await self.count(Selector(namespace=namespace.name))
         if is_dry_run:
             (moment,) = await self._stores.moments([namespace.name])
-            return entries, moment.epoch
-        return entries, await self._stores.advance_epoch(namespace.name, now)
+            return Forgotten(entries, epoch=moment.epoch)
+        epoch, is_erased = await self._stores.advance_epoch(namespace.name, now), False
+        if must_erase:
+            _, is_erased = await self._purge(Selector(namespace=namespace.name, epoch_below=epoch))
+        return Forgotten(entries, is_erased, epoch)
 
     async def find(self, namespace: Namespace, entry: EntryId) -> Entry | None:
         """Return an entry, whatever its state.

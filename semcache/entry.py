@@ -88,7 +88,7 @@ class Record:
     @property
     def worth(self) -> float:
         """Return what eviction orders by; the least goes first."""
-        if self.state is not State.LIVE or self.wrong > self.right:
+        if self.state is State.QUARANTINED or self.wrong > self.right:
             return 0.0
         return self.used_at + HALF_LIFE_SECONDS * math.log2(1 + self.hits + self.right)
 

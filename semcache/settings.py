@@ -228,6 +228,17 @@ class SweeperSettings(Group):
     """Entries removed at a time. A lookup waits for one such batch at most: 2 ms for 64."""
     pause: Seconds = 0.02
     """Time between two batches: 64 entries each 20 ms are at most 3,200 a second."""
+    pending_max: Seconds = Field(default=60.0, gt=0)
+    """How long an answer may be stored and not yet served: it takes milliseconds, and one that takes longer was left by a
+    process that died in between. Far above what the clocks of replicas differ by."""
+    forget_after: Seconds = Field(default=86_400.0, gt=0)
+    """How long the text of an entry may be in files after it is gone: expired, evicted, replaced, invalidated. Then Qdrant
+    Edge writes its files anew, as it does to build an index (100,000 entries: 48 s of one core, at low priority).
+    Invalidate does that at once for a tenant, and for anything else where it is asked to. A Qdrant server decides by
+    itself."""
+    erase_wait: Seconds = Field(default=30.0, gt=0)
+    """How long Invalidate waits until no text of what it removed is left in files; then it answers that there may be,
+    and that goes on."""
 
 
 class MigrationSettings(Group):

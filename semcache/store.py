@@ -70,6 +70,8 @@ class Selector:
     epoch_below: int | None = None
     """Those of older epochs."""
     state: State | None = None
+    created_before: float | None = None
+    """Unix time: those stored then or before."""
 
     def matches(self, entry: Entry) -> bool:
         """Return whether the entry is meant."""
@@ -82,6 +84,7 @@ class Selector:
             and (self.expired_at is None or entry.expires_at <= self.expired_at)
             and (self.epoch_below is None or entry.epoch < self.epoch_below)
             and (self.state is None or entry.record.state is self.state)
+            and (self.created_before is None or entry.created_at <= self.created_before)
         )
 
 
@@ -146,11 +149,15 @@ class EntryStore(Protocol):
     async def count(self, selector: Selector) -> int:
         """Return how many entries are selected."""
 
-    async def compact(self) -> None:
-        """Have storage forget what was removed, where the store can: after a purge no text of it is left in files.
+    async def compact(self) -> bool:
+        """Have storage forget what was removed or replaced before; True: no text of it is left in files.
 
-        Lookups go on meanwhile. A Qdrant server decides itself when it rewrites its segments.
+        Lookups go on meanwhile, and it goes on where the caller leaves. False: the store decides itself, as a Qdrant
+        server does, when it writes its files anew.
         """
+
+    async def removed_at(self) -> float | None:
+        """Return the Unix time of the oldest removal whose text is still in files; None: there is none, or nobody says."""
 
     async def scan(self, selector: Selector, limit: int, start: EntryId | None = None) -> Page:
         """Return a page of the selected entries with their embeddings; `start` is `Page.next` of the one before.

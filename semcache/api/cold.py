@@ -14,6 +14,7 @@ from semcache.api.reading import Refused, decode, read_scope
 from semcache.api.writing import write_state
 from semcache.cache import Cache
 from semcache.config.source import NamespaceSource
+from semcache.curating import Forgotten
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import StoreError, StoreRefused
 from semcache.namespaces import Namespace, Role
@@ -58,16 +59,17 @@ class Cold:
     async def _invalidate(self, call: Call) -> wire.InvalidateResponse:
         request = decode(wire.InvalidateRequest, call.message)
         namespace = rights.find(self._source.current, request.namespace)
-        curating = self._cache.curating
+        curating, now = self._cache.curating, self._clock.wall()
         if request.WhichOneof("target") == "everything":
             rights.check(namespace, call.caller, Role.INVALIDATE)
-            entries, epoch = await curating.empty(namespace, self._clock.wall(), is_dry_run=request.dry_run)
-            return wire.InvalidateResponse(entries=entries, epoch=epoch)
+            return _write_forgotten(
+                await curating.empty(namespace, now, is_dry_run=request.dry_run, must_erase=request.erase)
+            )
         selector, tenant = _selector(namespace, request)
         rights.check(namespace, call.caller, Role.INVALIDATE, tenant)
         if request.dry_run:
             return wire.InvalidateResponse(entries=await curating.count(selector))
-        return wire.InvalidateResponse(entries=await curating.invalidate(namespace, selector, self._clock.wall()))
+        return _write_forgotten(await curating.invalidate(namespace, selector, now, must_erase=request.erase))
 
     async def _feedback(self, call: Call) -> wire.FeedbackResponse:
         request = decode(wire.FeedbackRequest, call.message)
@@ -126,6 +128,10 @@ def _each(method: Answering) -> PromptHandler:
         return await asyncio.gather(*map(reply, calls))
 
     return handle
+
+
+def _write_forgotten(forgotten: Forgotten) -> wire.InvalidateResponse:
+    return wire.InvalidateResponse(entries=forgotten.entries, epoch=forgotten.epoch, erased=forgotten.is_erased)
 
 
 def _check_some_tenant(namespace: Namespace, caller: Caller, role: Role) -> None:

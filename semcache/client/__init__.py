@@ -5,7 +5,7 @@ from __future__ import annotations
 from semcache.client.blocking import BlockingCacheClient
 from semcache.client.connection import CacheClient, Fill
 from semcache.client.openai import cached, found_of
-from semcache.client.values import CacheError, Completion, Found, Stored
+from semcache.client.values import CacheError, Completion, Forgotten, Found, Stored
 
 __all__ = [
     "BlockingCacheClient",
@@ -13,6 +13,7 @@ __all__ = [
     "CacheError",
     "Completion",
     "Fill",
+    "Forgotten",
     "Found",
     "Stored",
     "cached",

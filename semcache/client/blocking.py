@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from semcache.client.connection import CacheClient, Fill
-from semcache.client.values import CacheError, Completion, Found, Prompt, Stored
+from semcache.client.values import CacheError, Completion, Forgotten, Found, Prompt, Stored
 
 T = TypeVar("T")
 
@@ -102,8 +102,8 @@ class BlockingCacheClient:
         """Say whether an answer was right; return whether the cache learned from it."""
         return self.run(self._client.feedback(found, is_right=is_right))
 
-    def invalidate(self, **target: Any) -> int:  # noqa: ANN401 - as `CacheClient.invalidate`
-        """Forget answers by exactly one of the names; return how many."""
+    def invalidate(self, **target: Any) -> Forgotten:  # noqa: ANN401 - as `CacheClient.invalidate`
+        """Forget answers by exactly one of the names."""
         return self.run(self._client.invalidate(**target))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

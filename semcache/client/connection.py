@@ -16,6 +16,7 @@ from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.client.values import (
     CacheError,
     Completion,
+    Forgotten,
     Found,
     Prompt,
     Stored,
@@ -245,7 +246,7 @@ class CacheClient:
         response: wire.FeedbackResponse = await self._call("Feedback", request, _CALL_SECONDS)
         return response.learned
 
-    async def invalidate(
+    async def invalidate(  # noqa: PLR0913 - the names that something may be meant by
         self,
         *,
         entry_id: str = "",
@@ -254,8 +255,9 @@ class CacheClient:
         scope_id: str = "",
         everything: bool = False,
         is_dry_run: bool = False,
-    ) -> int:
-        """Forget answers by exactly one of these; return how many.
+        must_erase: bool = False,
+    ) -> Forgotten:
+        """Forget answers by exactly one of these; `must_erase` waits until no text of them is left in the store's files.
 
         Raises:
             CacheError: the cache refused the call, or is away.
@@ -266,9 +268,9 @@ class CacheClient:
             target["everything"] = wire.Everything()
         if len(target) != 1:
             raise CacheError("name exactly one of entry_id, tag, tenant, scope_id and everything")
-        request = wire.InvalidateRequest(namespace=self.namespace, dry_run=is_dry_run, **target)
+        request = wire.InvalidateRequest(namespace=self.namespace, dry_run=is_dry_run, erase=must_erase, **target)
         response: wire.InvalidateResponse = await self._call("Invalidate", request, _LONG_SECONDS)
-        return response.entries
+        return Forgotten(response.entries, is_erased=response.erased)
 
     async def describe(self, *, all_namespaces: bool = False) -> Sequence[wire.NamespaceState]:
         """Return how the namespace does, or all that the caller may administer.

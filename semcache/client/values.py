@@ -40,6 +40,16 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What an invalidation did."""
+
+    entries: int
+    """How many were removed, or would be."""
+    is_erased: bool = False
+    """No text of them is left in the store's files."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The answer to a lookup."""
 

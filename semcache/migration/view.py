@@ -74,9 +74,14 @@ class PairedStore:
         """Remove what is worth least; what of it the other store has is evicted there."""
         return await self._own.evict(namespace, limit)
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         """Have both forget what was removed."""
-        await self._everywhere(lambda store: store.compact(), [self._own, self._other])
+        return all(await self._everywhere(lambda store: store.compact(), [self._own, self._other]))
+
+    async def removed_at(self) -> float | None:
+        """Return since when one of both has text of what was removed."""
+        found = await self._everywhere(lambda store: store.removed_at(), [self._own, self._other])
+        return min((each for each in found if each is not None), default=None)
 
     async def count(self, selector: Selector) -> int:
         """Count its own."""

@@ -36,6 +36,7 @@ def of_selector(selector: Selector) -> Sequence[Condition]:
         ("lte", "expires_at", selector.expired_at),
         ("lt", "epoch", selector.epoch_below),
         ("is", "state", None if selector.state is None else int(selector.state)),
+        ("lte", "created_at", selector.created_before),
     ]
     return [condition for condition in conditions if condition[2] is not None]
 

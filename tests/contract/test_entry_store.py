@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import EmbeddedEntry, EntryId, Record, State
+from semcache.entry import Completion, EmbeddedEntry, EntryId, Record, State
 from semcache.errors import StoreRefused
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings, QdrantSettings
@@ -363,6 +363,39 @@ async def test_compacting_keeps_what_is_there(store: EntryStore) -> None:
 
     assert await left(store) == {"p0", "p2", "p4"}
     assert await prompts(store, ask(4, limit=1)) == ["p4"]
+
+
+@pytest.mark.parametrize("change", ["remove", "evict", "replace"])
+async def test_a_store_that_can_forget_says_since_when_it_has_to(store: EntryStore, change: str) -> None:
+    await store.add([row("p1"), row("p2")])
+    before = await store.removed_at()
+    if change == "remove":
+        await store.remove(Selector(ids=(entry("p1").id,)), 1)
+    elif change == "evict":
+        await store.evict("support", 1)
+    else:
+        await store.add([row("p1", completion=Completion("another answer"))])
+    after = await store.removed_at()
+
+    can_forget = await store.compact()
+
+    assert (before, after is not None, await store.removed_at()) == (None, can_forget, None)
+
+
+async def test_what_changes_no_text_is_nothing_to_forget(store: EntryStore) -> None:
+    await store.add([row("p1", record=Record(State.PENDING))])
+    await store.publish([entry("p1")])
+    await store.amend({entry("p1").id: Record(State.QUARANTINED, wrong=1)})
+    await store.add([row("p1")])
+    await store.remove(Selector(tag="none has it"), 10)
+
+    assert await store.removed_at() is None
+
+
+async def test_entries_are_selected_by_when_they_were_stored(store: EntryStore) -> None:
+    await store.add([row("old", created_at=NOW - 1), row("then"), row("new", created_at=NOW + 1)])
+
+    assert await left(store, Selector(created_before=NOW)) == {"old", "then"}
 
 
 async def test_a_scan_sees_every_entry_once(store: EntryStore) -> None:

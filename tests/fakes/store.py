@@ -12,15 +12,17 @@ from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.errors import StoreError, StoreRefused
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.store import Candidate, Page, Question, Selector
+from tests.fakes.entries import NOW
 
 
 class FakeStore:
-    """Set `failure`, and every verb raises it."""
+    """Set `failure`, and every verb raises it. Whatever is removed is removed at `NOW`."""
 
     def __init__(self, identity: ModelIdentity) -> None:
         self.identity = identity
         self.failure: StoreError | None = None
         self.rows: dict[EntryId, EmbeddedEntry] = {}
+        self.removed: float | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -57,7 +59,11 @@ class FakeStore:
     async def add(self, entries: Sequence[EmbeddedEntry]) -> None:
         if any(len(row.embedding) != self.identity.dimensions for row in entries):
             raise StoreRefused("wrong number of dimensions")
-        self._rows().update({row.entry.id: row for row in entries})
+        rows = self._rows()
+        known = [(rows[row.entry.id].entry, row.entry) for row in entries if row.entry.id in rows]
+        if any((old.completion, old.source) != (new.completion, new.source) for old, new in known):
+            self.removed = NOW
+        rows.update({row.entry.id: row for row in entries})
 
     async def amend(self, records: Mapping[EntryId, Record]) -> None:
         rows = self._rows()
@@ -80,8 +86,14 @@ class FakeStore:
         mine = [row.entry for row in self._rows().values() if row.entry.namespace == namespace]
         return self._delete(sorted(mine, key=lambda entry: entry.record.worth)[:limit])
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         self._rows()
+        self.removed = None
+        return True
+
+    async def removed_at(self) -> float | None:
+        self._rows()
+        return self.removed
 
     async def count(self, selector: Selector) -> int:
         return sum(selector.matches(row.entry) for row in self._rows().values())
@@ -93,6 +105,7 @@ class FakeStore:
     def _delete(self, entries: Sequence[Entry]) -> int:
         for entry in entries:
             del self.rows[entry.id]
+            self.removed = NOW
         return len(entries)
 
     def _rows(self) -> dict[EntryId, EmbeddedEntry]:

@@ -1,4 +1,7 @@
-"""Killing what keeps the entries, at any moment, with the real engine: at most the write under way is lost."""
+"""Killing what keeps the entries, at any moment, with the real engine: at most the write under way is lost.
+
+One file: all of it is about one shard and the processes that have it, and stands on the same few steps.
+"""
 
 from __future__ import annotations
 
@@ -185,6 +188,51 @@ async def test_what_was_removed_is_in_no_file_after_compacting(tmp_path: Path) -
 
         assert files_with(tmp_path, secret.encode()) == []
         assert files_with(tmp_path, b"kept prompt")
+
+
+async def test_what_is_removed_while_files_are_written_anew_has_them_written_once_more(tmp_path: Path) -> None:
+    secret = "xq7 zkw 93vj"
+    async with opened(tmp_path / "s", copy_page_entries=1) as store:
+        await store.add([row(secret), *(row(f"p{number}") for number in range(300))])
+        building = asyncio.create_task(store.shard.build_index())
+        await until(lambda: list(builders(tmp_path)))
+        await store.remove(Selector(ids=(entry(secret).id,)), 1)
+
+        erased = await asyncio.gather(*(store.compact() for _ in range(5)))
+        await building
+
+        assert erased == [True] * 5
+        assert files_with(tmp_path, secret.encode()) == []
+        assert await numbers(store) == set(range(300))
+        # One for all five.
+        assert store.shard._generation <= 3
+
+
+async def test_a_kill_forgets_nothing_that_is_to_be_forgotten(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1"), row("p2")])
+        await store.remove(Selector(ids=(entry("p1").id,)), 1)
+        before = await store.removed_at()
+        os.kill(store.shard.pid, signal.SIGKILL)
+
+    async with opened(tmp_path / "s") as store:
+        assert (before is not None, await store.removed_at()) == (True, before)
+
+
+async def test_text_that_could_not_be_erased_is_told_to_who_waits_and_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1")])
+        await store.remove(Selector(ids=(entry("p1").id,)), 1)
+        store.shard._restart = lambda: None  # type: ignore[method-assign]
+        os.kill(store.shard.pid, signal.SIGKILL)
+        await until(lambda: not store.is_healthy)
+
+        with pytest.raises(StoreUnavailable):
+            await store.compact()
+
+    assert "still in files" in caplog.text
 
 
 async def test_an_index_is_built_while_entries_come_change_and_go(tmp_path: Path) -> None:

@@ -46,9 +46,37 @@ async def test_a_purged_tenant_is_in_no_file_of_any_model(stores: EdgeStores, tm
 
     gone = await sweeper(stores).purge(Selector(tenant="globex"))
 
-    assert gone == 2
+    assert gone == (2, True)
     assert files_with(tmp_path, SECRET) == []
     assert files_with(tmp_path, "somebody else's")
+
+
+async def test_a_purge_reaches_what_had_gone_before_it(stores: EdgeStores, tmp_path: Path) -> None:
+    store = await stores.open(MODEL)
+    await store.add([row(SECRET, tenant="globex", expires_at=NOW), row("somebody else's")])
+    await sweeper(stores).sweep()
+    await store.shard.call("flush")
+    assert files_with(tmp_path, SECRET)
+
+    gone = await sweeper(stores).purge(Selector(tenant="globex"))
+
+    assert gone == (0, True)
+    assert files_with(tmp_path, SECRET) == []
+
+
+async def test_a_purge_that_nobody_waits_for_comes_to_its_end(stores: EdgeStores, tmp_path: Path) -> None:
+    store = await stores.open(MODEL)
+    await store.add([row(SECRET, tenant="globex"), *(row(f"p{number}") for number in range(100))])
+
+    gone = await sweeper(stores, erase_wait=1e-6).purge(Selector(tenant="globex"))
+
+    assert gone == (1, False)
+    async with asyncio.timeout(100):
+        while (tmp_path / "s" / "models" / MODEL.slug / "1").exists():  # noqa: ASYNC110 - a folder, of which nobody tells
+            await asyncio.sleep(0.01)
+    await stores.stop()
+    assert files_with(tmp_path, SECRET) == []
+    assert files_with(tmp_path, "answer to p99")
 
 
 async def test_lookups_are_answered_while_much_is_swept(stores: EdgeStores) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 from click.testing import CliRunner, Result
 from openai import AsyncOpenAI
 
-from semcache.client import CacheClient, CacheError, Completion, cached
+from semcache.client import CacheClient, CacheError, Completion, Forgotten, cached
 from tests.fakes.semcache_service import NAMESPACES, Served, serving, settings
 from weir.__main__ import main
 from weir.demo.upstream import Upstream
@@ -80,7 +80,7 @@ async def test_feedback_and_forgetting(cache: CacheClient) -> None:
 
     await cache.store(PASSWORD, "Right.", tags=["t"])
 
-    assert await cache.invalidate(tag="t", is_dry_run=True) >= 1
+    assert (await cache.invalidate(tag="t", is_dry_run=True)).entries >= 1
     with pytest.raises(CacheError, match="exactly one"):
         await cache.invalidate()
 
@@ -110,7 +110,7 @@ async def test_everything_may_be_forgotten(served: Served) -> None:
         await cache.store(PASSWORD, "By mail.")
         forgotten = await cache.invalidate(everything=True)
 
-        assert forgotten >= 1
+        assert forgotten.entries >= 1
         assert not (await cache.lookup(PASSWORD)).is_hit
 
 
@@ -121,7 +121,7 @@ async def test_a_scope_may_be_forgotten_by_its_name_and_what_is_gone_is_judged_b
 
     forgotten = await cache.invalidate(scope_id=found.scope_id)
 
-    assert (forgotten, (await cache.lookup(PASSWORD, model="other")).is_hit) == (1, True)
+    assert (forgotten, (await cache.lookup(PASSWORD, model="other")).is_hit) == (Forgotten(1), True)
     assert not await cache.feedback(found, is_right=False)
 
 
@@ -199,7 +199,7 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     assert {"sales", "support"} <= {state["namespace"] for state in json.loads(stats.output)}
     assert "sales" in table.output
     assert (exported.output, dry.output) == ("1 entries exported\n", "1 entries would be forgotten\n")
-    assert forgotten.output == "1 entries are forgotten\n"
+    assert forgotten.output == "1 entries are forgotten\nno text of them is left in the files of the store\n"
     assert imported.output == "1 entries imported, 0 had expired, 0 were embedded anew\n"
     assert (again.exit_code, again.output.splitlines()[-1]) == (0, "By mail.")
     assert mode(file) == 0o600

@@ -92,9 +92,10 @@ async def _rollback(options: dict[str, Any]) -> int:
 @cache_options
 @click.option("--entry", "entry_id", default="", help="One entry.")
 @click.option("--tag", default="", help="Entries with this tag.")
-@click.option("--tenant", default="", help="Entries of this tenant, to the last file.")
+@click.option("--tenant", default="", help="Entries of this tenant.")
 @click.option("--scope-id", default="", help="Entries of this scope, as `weir lookup --json` shows it.")
 @click.option("--everything", is_flag=True, help="All entries: the namespace begins a new epoch.")
+@click.option("--erase", is_flag=True, help="Until no text of them is in the store's files; always so for a tenant.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 def invalidate(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
     """Forget answers, by exactly one of the options."""
@@ -104,8 +105,15 @@ def invalidate(**options: Any) -> None:  # noqa: ANN401 - click passes options b
 async def _invalidate(options: dict[str, Any]) -> int:
     targets = {name: options[name] for name in ("entry_id", "tag", "tenant", "scope_id", "everything")}
     async with client(options) as connection:
-        entries = await connection.invalidate(is_dry_run=options["dry_run"], **targets)
-    click.echo(f"{entries} entries {'would be' if options['dry_run'] else 'are'} forgotten")
+        done = await connection.invalidate(is_dry_run=options["dry_run"], must_erase=options["erase"], **targets)
+    if options["dry_run"]:
+        click.echo(f"{done.entries} entries would be forgotten")
+        return 0
+    click.echo(f"{done.entries} entries are forgotten")
+    if done.is_erased:
+        click.echo("no text of them is left in the files of the store")
+    elif options["erase"] or options["tenant"]:
+        click.echo("their text may be in files of the store until it has written them anew", err=True)
     return 0
 
 

@@ -18,13 +18,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import shutil
 import struct
 import sys
-import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +31,9 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
+from semcache.stores.edge.lock import lock
 from semcache.stores.edge.records import Records, Row
+from semcache.stores.edge.remains import Remains
 
 Condition: TypeAlias = tuple[str, str, Any]
 Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
@@ -93,6 +93,7 @@ class Engine:
         self._shard: Any = None
         self._records: Any = None
         self._width = _WIDTH_MIN
+        self._remains: Any = None
 
     def open(self) -> None:
         """Open the shard, or make it; with an index of every field that is searched by."""
@@ -102,6 +103,7 @@ class Engine:
         # An index is built of a copy, which is then opened: as long as a shard is open, its graph is as large as it was.
         self._width = width(self._shard.info().points_count)
         self._records = Records(self._folder / _RECORDS)
+        self._remains = Remains(self._folder)
 
     def _make(self) -> None:
         """Make an empty shard beside and rename it: a kill in the middle leaves nothing that looks like one."""
@@ -166,6 +168,8 @@ class Engine:
 
     def add(self, points: Sequence[Point]) -> None:
         """Write points."""
+        documents = {UUID(one): payload["doc"] for one, _, payload in points}
+        self._remains.note(self._shard, [*documents], documents)
         made = [edge.Point(UUID(one), _floats(vector), payload) for one, vector, payload in points]
         self._records.drop(UUID(one) for one, _, _ in points)
         self._shard.update(edge.UpdateOperation.upsert_points(made))
@@ -189,6 +193,7 @@ class Engine:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""
+        self._remains.note(self._shard, [UUID(one) for one in ids], {})
         self._records.drop(UUID(one) for one in ids)
         self._shard.update(edge.UpdateOperation.delete_points([UUID(one) for one in ids]))
 
@@ -234,6 +239,11 @@ class Engine:
         """Return how many points there are, and how many of them searches find through an index, as of the last flush."""
         info = self._shard.info()
         return info.points_count, max(0, info.indexed_vectors_count - _removed(self._folder))
+
+    def removed_at(self) -> float | None:
+        """Return the Unix time since which there is text in files of what was removed; None: there is none."""
+        since: float | None = self._remains.since
+        return since
 
     def flush(self) -> None:
         """Force what was written to the disk."""
@@ -292,7 +302,7 @@ class Engine:
 VERBS: Mapping[str, Callable[..., Any]] = {
     name: getattr(Engine, name)
     for name in ("get", "nearest", "add", "amend", "delete", "remove", "evict", "count", "scan", "fetch", "sizes")
-} | {"flush": Engine.flush, "build": Engine.build}
+} | {"removed_at": Engine.removed_at, "flush": Engine.flush, "build": Engine.build}
 
 
 def serve(engine: Engine, reader: BinaryIO, writer: BinaryIO) -> None:
@@ -323,26 +333,6 @@ def write_frame(writer: BinaryIO, value: object) -> None:
     body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     writer.write(HEADER.pack(len(body)) + body)
     writer.flush()
-
-
-def lock(folder: Path, timeout_seconds: float, pause_seconds: float = 0.02) -> int:
-    """Keep other processes off the folder until this one ends; wait for one that is just leaving it.
-
-    Raises:
-        TimeoutError: another process keeps it.
-    """
-    # Two locks do for all generations: one serves, the next is built.
-    path = folder.with_name(("even" if int(folder.name) % 2 == 0 else "odd") + ".lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    for _ in range(int(timeout_seconds / pause_seconds) + 1):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(pause_seconds)
-        else:
-            return descriptor
-    os.close(descriptor)
-    raise TimeoutError(f"another process has {folder}")
 
 
 def _filter(conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - a class of an untyped extension

@@ -13,7 +13,10 @@
 4. A removal whose answer did not come (in time, or to anybody) cannot be copied: the build is given up, or what was removed would
    come back with it.
 5. If the engine dies, calls fail at once and it is started again; nothing that was acknowledged is lost.
-6. A write that failed for want of room leaves the engine refusing every write, while it answers lookups. It is started
+6. Text of what was removed is in files until the next folder serves, which is begun without it. One folder is built
+   at a time. Who wants text gone (`erase`) needs one that was begun after the removal, so it waits for one under way, and
+   one more does for all who wait; it is built to its end also where they leave.
+7. A write that failed for want of room leaves the engine refusing every write, while it answers lookups. It is started
    again by upkeep, once there is room: its log has what was not done.
 """
 
@@ -56,6 +59,9 @@ class Shard:
         self._engine = self._new_engine(1)
         self._restarting: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._erasing: set[asyncio.Task[None]] = set()
+        self._next_erasure: asyncio.Task[None] | None = None
+        self._builds = asyncio.Lock()
         self._writes = asyncio.Lock()
         self._touched: set[str] | None = None
         self._is_copy_stale = False
@@ -124,7 +130,7 @@ class Shard:
 
     async def stop(self) -> None:
         """Flush and leave."""
-        tasks = [task for task in (self._keeping, self._restarting) if task is not None]
+        tasks = [task for task in (self._keeping, self._restarting, *self._erasing) if task is not None]
         self._keeping = None
         for task in tasks:
             task.cancel()
@@ -142,6 +148,10 @@ class Shard:
         if self._is_dirty:
             self._is_dirty = False
             await self.call("flush")
+        if not self._builds.locked():
+            await self._keep_index()
+
+    async def _keep_index(self) -> None:
         points, indexed = await self.call("sizes")
         # What a build leaves out (a rest too small for an index) is no reason for the next one.
         self._left_unindexed = min(self._left_unindexed, points - indexed)
@@ -171,6 +181,38 @@ class Shard:
         Raises:
             StoreError: it did not come to an end; all is as before.
         """
+        async with self._builds:
+            await self._build()
+
+    async def removed_at(self) -> float | None:
+        """Return the Unix time of the oldest removal whose text is still in files; None: there is none."""
+        since: float | None = await self.call("removed_at")
+        return since
+
+    async def erase(self) -> None:
+        """Return when no text of what was removed before is in any file; it goes on where nobody waits for it any more.
+
+        Raises:
+            StoreError: it may still be there.
+        """
+        if self._next_erasure is None:
+            self._next_erasure = asyncio.create_task(self._erase())
+            self._erasing.add(self._next_erasure)
+            self._next_erasure.add_done_callback(self._end_erasure)
+        await asyncio.shield(self._next_erasure)
+
+    async def _erase(self) -> None:
+        async with self._builds:
+            self._next_erasure = None
+            if await self.removed_at() is not None:
+                await self._build()
+
+    def _end_erasure(self, task: asyncio.Task[None]) -> None:
+        self._erasing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("text of what was removed is still in files: %s", error)
+
+    async def _build(self) -> None:
         generation = self._generation + 1
         following = self._new_engine(generation)
         self._touched, self._is_copy_stale = set(), False
@@ -190,7 +232,10 @@ class Shard:
         finally:
             self._touched = None
         await old.stop()
-        shutil.rmtree(old.folder, ignore_errors=True)
+        try:
+            await asyncio.to_thread(shutil.rmtree, old.folder)
+        except OSError as error:
+            raise StoreUnavailable(f"{old.folder} could not be removed: {error.strerror}") from error
 
     async def _copy(self, target: EngineProcess) -> None:
         start: str | None = None

@@ -85,9 +85,14 @@ class EdgeStore:
         """Remove those that are worth least."""
         return await self.shard.delete("evict", namespace, limit)
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         """Copy what is there to a new folder and remove the old one; the index is built on the way."""
-        await self.shard.build_index()
+        await self.shard.erase()
+        return True
+
+    async def removed_at(self) -> float | None:
+        """Return since when there is text in files of what was removed."""
+        return await self.shard.removed_at()
 
     async def count(self, selector: Selector) -> int:
         """Count selected entries."""

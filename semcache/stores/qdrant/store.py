@@ -113,8 +113,13 @@ class QdrantStore:
         order = models.OrderBy(key="worth", direction=models.Direction.ASC)
         return await self._delete([("is", "ns", namespace)], limit, order)
 
-    async def compact(self) -> None:
+    async def compact(self) -> bool:
         """Leave it to the server, whose optimizer rewrites segments by how much of them is gone."""
+        return False
+
+    async def removed_at(self) -> float | None:
+        """Return nothing: the server does not say."""
+        return None
 
     async def count(self, selector: Selector) -> int:
         """Count selected entries."""

@@ -4,6 +4,7 @@ import pytest
 
 from semcache.answers import Outcome
 from semcache.backends import Phase, Progress
+from semcache.curating import Forgotten
 from semcache.embedder import ModelIdentity
 from semcache.entry import Record, State
 from semcache.errors import StoreRefused, StoreUnavailable
@@ -88,7 +89,31 @@ async def test_entries_of_every_model_are_forgotten() -> None:
         world.namespace, Selector(namespace="support", tenant="acme"), NOW
     )
 
-    assert (forgotten, await other.count(Selector()), await world.store.count(Selector())) == (2, 0, 0)
+    assert forgotten == Forgotten(2, is_erased=True)
+    assert (await other.count(Selector()), await world.store.count(Selector())) == (0, 0)
+
+
+async def test_what_is_not_of_a_tenant_is_erased_where_that_is_asked_for() -> None:
+    world = await make_world()
+    curating, mine = world.cache.curating, Selector(namespace="support", tag="t")
+    await world.store_one(PASSWORD, tags=("t",))
+    forgotten = await curating.invalidate(world.namespace, mine, NOW)
+    still = await world.store.removed_at()
+    erased = await curating.invalidate(world.namespace, mine, NOW, must_erase=True)
+
+    assert (forgotten, still) == (Forgotten(1), NOW)
+    # What was removed before is erased as well.
+    assert (erased, await world.store.removed_at()) == (Forgotten(0, is_erased=True), None)
+
+
+async def test_an_emptied_namespace_is_erased_where_that_is_asked_for() -> None:
+    world = await make_world()
+    await world.store_one(PASSWORD)
+
+    emptied = await world.cache.curating.empty(world.namespace, NOW, is_dry_run=False, must_erase=True)
+
+    assert (emptied.entries, emptied.is_erased) == (1, True)
+    assert await world.store.count(Selector()) == 0
 
 
 async def test_a_dry_run_only_counts() -> None:
@@ -99,7 +124,7 @@ async def test_a_dry_run_only_counts() -> None:
     counted = await curating.count(Selector(namespace="support"))
     emptied = await curating.empty(world.namespace, NOW, is_dry_run=True)
 
-    assert (counted, emptied) == (1, (1, 0))
+    assert (counted, emptied) == (1, Forgotten(1))
     assert (await world.lookup(PASSWORD)).outcome is Outcome.EXACT
 
 

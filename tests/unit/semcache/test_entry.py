@@ -30,6 +30,10 @@ def test_more_often_wrong_than_right_is_worth_nothing() -> None:
     assert Record(hits=100, right=1, wrong=2, used_at=NOW).worth == 0
 
 
+def test_what_is_about_to_be_served_is_worth_what_it_will_be() -> None:
+    assert Record(State.PENDING, used_at=NOW).worth == Record(used_at=NOW).worth
+
+
 def test_feedback_that_it_was_right_counts_as_use() -> None:
     assert Record(right=2, used_at=NOW).worth == Record(hits=2, used_at=NOW).worth
 

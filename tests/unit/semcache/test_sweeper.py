@@ -52,6 +52,10 @@ class Bench:
         self.stores._stores[identity.slug] = store
         return store
 
+    def removed_age(self) -> float:
+        named = "weir.semcache.removed_text_age_seconds"
+        return next(sample.value for sample in self.registry.samples() if sample.name == named)
+
     def swept(self) -> dict[str, float]:
         return {
             sample.labels["reason"]: sample.value
@@ -173,8 +177,109 @@ async def test_a_purge_reaches_every_model_and_says_how_many_went(bench: Bench) 
 
     gone = await bench.sweeper().purge(Selector(tenant="acme"))
 
-    assert gone == 12
+    assert gone == (12, True)
     assert prompts(first) == prompts(second) == {"theirs"}
+
+
+async def test_what_was_added_and_not_published_goes_after_its_time(bench: Bench) -> None:
+    store = await bench.open()
+    pending = Record(State.PENDING)
+    await store.add(
+        [row("left", created_at=NOW - 60, record=pending), row("under way", created_at=NOW - 59, record=pending)]
+    )
+    await store.add([row("served", created_at=NOW - 3600)])
+
+    await bench.sweeper(pending_max=60).sweep()
+
+    assert prompts(store) == {"under way", "served"}
+    assert bench.swept() == {"abandoned": 1}
+
+
+class SlowStore(CountingStore):
+    """Compacts when it is let."""
+
+    def __init__(self, identity: ModelIdentity) -> None:
+        super().__init__(identity)
+        self.may_compact = asyncio.Event()
+        self.compactions = 0
+
+    async def compact(self) -> bool:
+        self.compactions += 1
+        await self.may_compact.wait()
+        return await super().compact()
+
+
+async def slow(bench: Bench) -> SlowStore:
+    store = bench.stores._stores[MODEL.slug] = SlowStore(MODEL)
+    await store.add([row("over", expires_at=NOW)])
+    return store
+
+
+async def test_files_forget_what_was_removed_too_long_ago(bench: Bench) -> None:
+    store, sweeper = await slow(bench), bench.sweeper(forget_after=3600)
+    store.may_compact.set()
+    counts = []
+    for seconds in (0, 3600, 1):
+        bench.clock.advance(seconds)
+        await sweeper.sweep()
+        await asyncio.sleep(0)
+        counts.append(store.compactions)
+    await sweeper.sweep()
+
+    assert counts == [0, 0, 1]
+    assert bench.removed_age() == 0
+
+
+async def test_sweeping_goes_on_while_files_forget(bench: Bench) -> None:
+    store, sweeper = await slow(bench), bench.sweeper(forget_after=1)
+    await sweeper.sweep()
+    bench.clock.advance(10)
+    for prompt in ("more", "and more"):
+        await store.add([row(prompt, expires_at=NOW)])
+        await sweeper.sweep()
+        await asyncio.sleep(0)
+
+    assert (prompts(store), store.compactions, bench.removed_age()) == (set(), 1, 10)
+    await sweeper.stop()
+
+
+async def test_files_that_could_not_forget_are_tried_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(SlowStore):
+        async def compact(self) -> bool:
+            self.compactions += 1
+            raise StoreUnavailable("no room")
+
+    store = bench.stores._stores[MODEL.slug] = Failing(MODEL)
+    await store.add([row("over", expires_at=NOW)])
+    sweeper = bench.sweeper(forget_after=1)
+    await sweeper.sweep()
+    bench.clock.advance(10)
+    for _ in range(2):
+        await sweeper.sweep()
+        await asyncio.sleep(0)
+
+    assert store.compactions == 2
+    assert "no room" in caplog.text
+    assert bench.registry.counter("weir.semcache.sweep_failures").value == 2
+
+
+async def test_a_purge_says_when_files_take_longer_than_it_waits(bench: Bench) -> None:
+    await slow(bench)
+
+    assert await bench.sweeper(erase_wait=1e-6).purge(Selector(tenant="acme")) == (1, False)
+
+
+async def test_the_age_of_removed_text_ends_with_its_store(bench: Bench) -> None:
+    store, sweeper = await bench.open(), bench.sweeper()
+    await store.add([row("over", expires_at=NOW)])
+    await sweeper.sweep()
+    bench.clock.advance(10)
+    before = bench.removed_age()
+
+    await bench.stores.drop(MODEL.slug)
+    await sweeper.sweep()
+
+    assert (before, bench.removed_age()) == (10, 0)
 
 
 async def test_it_sweeps_again_and_again_until_it_is_stopped(bench: Bench) -> None:
