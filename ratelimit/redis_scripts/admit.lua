@@ -5,14 +5,15 @@
 --              <stem>:s        ring of a sliding window      <stem>:d2  sorted set: names by when to look at them again
 --              <stem>:b        "level at" of a bucket        <stem>:r   sorted set: charged ids by when forgotten
 --            A draw under the reference's counting has its counter's whole key instead; what is beside it is named
---            `{key}:h2` and so on, or `key:h2` where the key has a hash tag by chance, which is in its slot too.
+--            `{key}:h2` and so on, or `key:h2` where the key has a hash tag by chance, which is in its slot too; where it has
+--            braces that are no tag its terms have one of its slot, and it is `<tag>key:h2`.
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
 -- ARGV[4]    ledgers, as doubles (little end first): the number of draws, negative where all or nothing, and for each draw
 --              its stem (of KEYS), terms and id (of ARGV; 0: no id), life * 64 + op * 4 + role, hits, start, end (s);
 --              life (ms) is that of the hold, 0: the terms' own. As text they cost more to read than the ledgers to admit
--- ARGV[5..]  ids, and terms "algorithm limit window capacity exhausted hold hold_max remember"
+-- ARGV[5..]  ids, and terms "algorithm limit window capacity exhausted hold hold_max remember", and perhaps " tag"
 --
 -- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over + 2 if it ended a hold,
 -- ms to its reset; or, once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
@@ -69,11 +70,12 @@ local terms_of = {}
 local function terms(index)
   local known = terms_of[index]
   if known then return known end
-  local algorithm, limit, window, capacity, exhausted, hold, hold_max, remember =
-    match(ARGV[index], '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
+  local algorithm, limit, window, capacity, exhausted, hold, hold_max, remember, tag =
+    match(ARGV[index], '^(%a) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d+) ?(.*)$')
   known = {
     algorithm = algorithm, limit = limit + 0, window = window + 0, capacity = capacity + 0,
     exhausted = exhausted == '1', hold = hold + 0, hold_max = hold_max + 0, remember = remember + 0, memory = hold * LIVES,
+    tag = tag,
   }
   terms_of[index] = known
   return known
@@ -423,8 +425,9 @@ local function sweep(counter, t)
 end
 
 -- Return what the names of all that is beside a counter begin with; in its slot.
-local function beside(stem, algorithm)
-  if algorithm ~= 'r' then return stem end
+local function beside(stem, t)
+  if t.algorithm ~= 'r' then return stem end
+  if t.tag ~= '' then return t.tag .. stem end
   local open = find(stem, '{', 1, true)
   local shut = open and find(stem, '}', open + 1, true)
   if shut and shut > open + 1 then return stem end
@@ -433,7 +436,7 @@ end
 
 -- Read what is beside a counter; return an error if it is not what it should be.
 local function read_holds(counter, t, start)
-  local base = beside(counter.stem, t.algorithm)
+  local base = beside(counter.stem, t)
   local holds = base .. ':h2'
   local fields = try('HMGET', holds, 't' .. start, 'n', 'e', 'f', 'l', 'u', 'x')
   if fields.err then return fields.err end
@@ -693,7 +696,7 @@ local function counter_for(draw)
     end
   end
   if t.remember > 0 and not counter.ids then
-    local ids = beside(counter.stem, t.algorithm) .. ':r'
+    local ids = beside(counter.stem, t) .. ':r'
     local size = try('ZCARD', ids)
     if type(size) == 'table' then return nil, size.err end
     counter.ids = ids

@@ -11,6 +11,7 @@ from struct import pack
 from ratelimit.draw import Algorithm, Draw, Standing, Standings, Terms
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout
 from ratelimit.store import Admission, AdmissionOutcome
+from ratelimit.stores.redis_beside import tag_of
 from ratelimit.stores.redis_errors import error_of
 from ratelimit.stores.shares import Place, worst
 from serving.redis_link import Reply
@@ -25,6 +26,8 @@ _LETTERS = {
     Algorithm.TOKEN_BUCKET: "b",
     Algorithm.REFERENCE: "r",
 }
+# A name of this module and no member of a set: an enum is hashed in Python, for every draw of every call.
+_REFERENCE = Algorithm.REFERENCE
 _INTEGERS = {int}
 _SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
 
@@ -111,6 +114,8 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
         numbers.append(-len(draws) if share.admission.is_kept else len(draws))
         for draw in draws:
             text = _terms(draw.terms)
+            if "}" in draw.stem and draw.terms.algorithm is _REFERENCE:
+                text = f"{text} {tag_of(draw)}".rstrip()
             numbers += (
                 stems.setdefault(draw.stem, len(stems) + 1),
                 texts.setdefault(text, len(texts) + _TEXTS_FROM),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ratelimit.draw import Algorithm, Draw
+from ratelimit.draw import Draw
 from ratelimit.errors import StoreError, StoreTimeout
 from ratelimit.store import HoldsPage, Outstanding
+from ratelimit.stores.redis_beside import beside
 from ratelimit.stores.redis_errors import error_of
 from serving.redis_link import Reply
 from serving.redis_node import Command
@@ -29,15 +30,6 @@ def read(commands: Sequence[Command], now_ms: int) -> HoldsPage | StoreError:
         return _page(scanned.reply, now_ms or _milliseconds(time.reply))
     except (TypeError, ValueError):
         return StoreTimeout("Redis gave an answer that makes no sense")
-
-
-def beside(draw: Draw) -> str:
-    """Return what the names of all that is beside a counter begin with, as `admit.lua` has it."""
-    stem = draw.stem
-    if draw.terms.algorithm is not Algorithm.REFERENCE:
-        return stem
-    _, is_open, rest = stem.partition("{")
-    return stem if is_open and rest.find("}") > 0 else f"{{{stem}}}"
 
 
 def _milliseconds(reply: Reply) -> int:

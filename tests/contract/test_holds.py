@@ -70,6 +70,11 @@ class Operator:
         request.ttl.FromSeconds(ttl_seconds)
         return (await self.apis.ask("Reserve", request, wire.ReserveResponse)).reservation_id
 
+    async def settle(self, reservation_id: str) -> bool:
+        """Return whether it was held."""
+        request = wire.SettleRequest(reservation_id=reservation_id, amount=wire.Amount(hits=20))
+        return bool((await self.apis.ask("Settle", request, wire.SettleResponse)).held)
+
     async def page(self, key: str, size: int = 0, token: str = "", value: str = "") -> admin.ListHoldsResponse:
         request = admin.ListHoldsRequest(
             domain="llm", descriptor=self.descriptor(key, value), page_size=size, page_token=token
@@ -140,13 +145,16 @@ async def test_pages_have_about_as_many_as_were_asked_for_and_together_all(opera
 
 
 @on_scripts
-@pytest.mark.parametrize("value", ["a{b}c", "a{b"])
-async def test_a_value_with_braces_is_found(operator: Operator, value: str) -> None:
-    for key in ONE:
-        await operator.reserve(key, 30, "one", value=f"{operator.value}{value}")
+@pytest.mark.parametrize("value", ["a{b}c", "a{b", "a{}b", "a}b", "{}{c}", "}{", "{}}"])
+async def test_a_value_with_braces_is_held_found_and_settled_once(operator: Operator, value: str) -> None:
+    value = f"{operator.value}{value}"
+    tickets = [await operator.reserve(key, 30, "one", value=value) for key in ONE]
+    found = [[each.id for each in await operator.holds(key, value=value)] for key in ONE]
+    settled = [[await operator.settle(ticket) for _ in range(2)] for ticket in tickets]
 
-    found = [[each.id for each in await operator.holds(key, value=f"{operator.value}{value}")] for key in ONE]
     assert found == [["one"]] * len(ONE)
+    assert settled == [[True, False]] * len(ONE)
+    assert [await operator.holds(key, value=value) for key in ONE] == [[]] * len(ONE)
 
 
 @on_scripts
