@@ -49,8 +49,8 @@ class Callers:
         self.value = uuid.uuid4().hex
         self.harness = harness
 
-    async def replica(self, rules: str = RULES) -> Apis:
-        return await Apis(rules, store=self.harness.store, clock=self.clock).start()
+    async def replica(self, rules: str = RULES, clock: FakeClock | None = None) -> Apis:
+        return await Apis(rules, store=self.harness.store, clock=clock or self.clock).start()
 
     def descriptor(self, *keys: str) -> wire.Descriptor:
         return wire.Descriptor(entries=[wire.Entry(key=key, value=self.value) for key in keys])
@@ -114,6 +114,23 @@ async def test_a_replica_that_was_started_since_settles_once(callers: Callers, k
 
     assert [answer.held for answer in settled] == [True, False, False]
     assert await callers.stands(after, wanted) == [(400, 0)]
+
+
+@on_scripts
+@on_keys
+@pytest.mark.parametrize("behind_seconds", [-30, 30])
+async def test_a_replica_whose_clock_is_in_another_window_settles_where_it_was_admitted(
+    callers: Callers, key: str, behind_seconds: int
+) -> None:
+    # The hour, and the window of five, begin ten seconds ago for the one, and in twenty for the other.
+    callers.clock.advance(1_700_010_000 - callers.clock.wall() + (10 if behind_seconds > 0 else -10))
+    before, wanted = await callers.replica(), callers.descriptor(key)
+    held = await callers.reserve(before, 1_000, wanted)
+    other = await callers.replica(clock=FakeClock(callers.clock.wall() - behind_seconds))
+    settled = await callers.settle(other, held, 400)
+
+    assert settled.held is True
+    assert await callers.stands(before, wanted) == [(400, 0)]
 
 
 @on_scripts
