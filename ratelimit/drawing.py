@@ -84,16 +84,12 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
     plan: Plan, hits: int, request_id: str, deadline: float, wish: Wish | None, modes: ModeSettings, spans: Spans
 ) -> Admission:
     """Return what a request wants of its counters."""
-    draws: list[Draw] = []
-    is_kept, spends = plan.is_kept or wish is not None, False
-    # Most requests are one charge on one counter: by the same rules, without the loops.
+    is_kept = plan.is_kept or wish is not None
+    # Most requests are one thing wanted of one counter: by the same rules, without the loops.
     if wish is None and len(plan.steps) == 1 and len(plan.steps[0].countings) == 1:
-        [step], [role] = plan.steps, roles(plan, modes)
-        [counting] = step.countings
-        if not counting.terms.hold_ms and step.phase is not Phase.LOOK:
-            cost = step.cost(hits)
-            draw = draw_of(counting, _without_holds(op_of(step, cost, request_id)), cost, role, request_id, spans)
-            return Admission([draw], deadline, is_kept and cost > 0)
+        return _lone(plan.steps[0], hits, request_id, deadline, roles(plan, modes)[0], spans, is_kept=is_kept)
+    draws: list[Draw] = []
+    spends = False
     for step, role in zip(plan.steps, roles(plan, modes), strict=True):
         cost = 0 if step.phase is Phase.LOOK else step.cost(hits)
         op = wish.op if wish is not None else op_of(step, cost, request_id)
@@ -110,6 +106,19 @@ def admission(  # noqa: PLR0913, PLR0917 - what a request is, and what is the ba
             draws.append(draw)
             spends = spends or spent > 0
     return Admission(draws, deadline, is_kept and spends)
+
+
+def _lone(  # noqa: PLR0913 - as above
+    step: Step, hits: int, request_id: str, deadline: float, role: Role, spans: Spans, *, is_kept: bool
+) -> Admission:
+    [counting] = step.countings
+    cost = 0 if step.phase is Phase.LOOK else step.cost(hits)
+    op = op_of(step, cost, request_id)
+    if not counting.terms.hold_ms:
+        op = _without_holds(op)
+    elif op is _RESERVE or op is _AUTO:
+        is_kept, cost = True, cost or _least(step)
+    return Admission([draw_of(counting, op, cost, role, request_id, spans)], deadline, is_kept and cost > 0)
 
 
 def _without_holds(op: Op) -> Op:

@@ -40,7 +40,7 @@ local call, try, find, match, floor, ceil = redis.call, redis.pcall, string.find
 local min, max, format = math.min, math.max, string.format
 local KEYS, ARGV, read_numbers = KEYS, ARGV, struct.unpack
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
-local FORCE, BLOCK, QUOTA = 1, 0, 1
+local FORCE, RESERVE, SETTLE, BLOCK, QUOTA = 1, 3, 4, 0, 1
 
 local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
 if now == 0 then
@@ -283,7 +283,7 @@ end
 
 local function all_else()
 
-local CHARGE, REFUND, RESERVE, SETTLE, RELEASE, AUTO, LEASE = 0, 2, 3, 4, 5, 6, 7
+local CHARGE, REFUND, RELEASE, AUTO, LEASE = 0, 2, 5, 6, 7
 -- Arguments of one command: Lua's stack holds 8,000.
 local SWEEP, AT_ONCE = 1000, 1000
 
@@ -738,22 +738,58 @@ local function admit_all(width, is_kept)
   for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
 end
 
-return admit_all, write_holds
+-- Most ledgers that hold or settle are one draw without an id: by the same rules, without what several draws need.
+local function hold_one(t, counter, role, op, is_kept, hits, start_number, finish)
+  local start, draw, problem = text_of(start_number), lone_draw, nil
+  if not counter.holds then problem = read_holds(counter, t, start) end
+  if problem then return problem end
+  -- Others live longer, so it would not be the last of the line to expire.
+  if now + t.hold < counter.order then return admit_all(1, is_kept) end
+  local before
+  before, problem = read(counter, t, start)
+  if not before then return problem end
+  draw.terms, draw.id, draw.life = t, '', t.hold
+  draw.start_text, draw.start, draw.finish = start, start_number, finish
+  if op == RESERVE then
+    local amount = min(hits, t.hold_max)
+    local excess = before + held_in(counter, t, start) + amount - t.capacity
+    local over = excess > 0 or counter.known >= holds_max
+    if not over or not is_kept or role > QUOTA then add_hold(counter, draw, amount) end
+    return tell(before, before, counter.held[start], over and 1 or 0, reset(counter, t, over and excess or 0, before, draw))
+  end
+  local found, spent_in = find_hold(counter, t, ''), start
+  if found then
+    close(counter, found, now)
+    hold_more(counter, t, found.start, -found.amount)
+    counter.known = counter.known - 1
+    -- Where its window cannot be read, it is late.
+    if found.start ~= start and read(counter, t, found.start) then spent_in = found.start end
+  end
+  if hits > 0 then add(counter, t, spent_in, hits, draw) end
+  local after = counter.spent[start]
+  local flags = (hits > 0 and after > t.capacity and 1 or 0) + (found and 2 or 0)
+  tell(before, after, held_in(counter, t, start), flags, reset(counter, t, 0, after, draw))
+end
+
+return admit_all, write_holds, hold_one
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
 
-local admit_all, write_holds
+local admit_all, write_holds, hold_one
 
 local function admit(width, is_kept)
-  if width == 1 then
-    local stem, of_terms, _, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
-    local t, op = terms(of_terms), floor(head / 4) % 16
-    if op <= FORCE and t.hold == 0 and t.remember == 0 then
-      return admit_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
-    end
+  local stem, of_terms, id, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
+  local t, op = terms(of_terms), floor(head / 4)
+  local is_lone = width == 1 and t.remember == 0
+  if is_lone and op <= FORCE and t.hold == 0 then
+    return admit_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
   end
-  if not admit_all then admit_all, write_holds = all_else() end
+  if not admit_all then admit_all, write_holds, hold_one = all_else() end
+  -- A life of its own is above these.
+  if is_lone and t.hold > 0 and id == 0 and (op == RESERVE or op == SETTLE) then
+    return hold_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
+  end
   return admit_all(width, is_kept)
 end
 
