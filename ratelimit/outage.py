@@ -11,6 +11,8 @@
    a token counted twice is worse than one counted by nobody but us.
 3. A charge that waits goes to the window it was made in; it is never refused. Where the queue is full, the oldest is
    lost. What is lost is told in hits, never silently.
+4. A call with an id that may be a hold or the charge that settles it (AUTO) waits as what it is, behind the hold of its id:
+   the counter knows which it was. Where none may wait, or its request was refused, it is told as a charge that is lost.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ _REPLAY_TIMEOUT_SECONDS = 1.0
 _CLOSED_RESET_SECONDS = 1
 
 _SPENDING = {Op.CHARGE, Op.FORCE, Op.SETTLE}
+_PAIRED = {Op.AUTO, Op.RESERVE}
+"""What is told apart by the ids that a counter knows."""
 
 
 class Outage:
@@ -84,6 +88,8 @@ class Outage:
         statuses = [await self._status(step, stem, hits, spans) for step, stem in told]
         if not any(each.is_over for each in statuses) or _is_charge(wanted):
             self._keep(_forced(wanted), error)
+        else:
+            self._lose(_perhaps_done(wanted))
         return statuses
 
     async def _status(self, step: Step, stem: str, hits: int, spans: Spans) -> Status:
@@ -125,7 +131,7 @@ class Outage:
             self._task = asyncio.create_task(self._replay())
 
     def _lose(self, charge: Admission) -> None:
-        self._lost.add(max(draw.hits for draw in charge.draws))
+        self._lost.add(_hits(charge))
 
     async def _replay(self) -> None:
         while self._waiting:
@@ -140,7 +146,7 @@ class Outage:
                 elif isinstance(outcome, StoreError):
                     self._lose(charge)
                 else:
-                    self._replayed.add(max(draw.hits for draw in charge.draws))
+                    self._replayed.add(_hits(charge))
             self._waiting.extendleft(reversed(away))
             if away:
                 await asyncio.sleep(_REPLAY_PAUSE_SECONDS)
@@ -167,11 +173,26 @@ def _is_charge(wanted: Ledger | Admission) -> bool:
     return isinstance(wanted, Admission) and any(draw.op in {Op.FORCE, Op.SETTLE} for draw in wanted.draws)
 
 
+def _hits(charge: Admission) -> int:
+    """Return what an admission spends; a hold spends nothing."""
+    return max((draw.hits for draw in charge.draws if draw.op is not Op.RESERVE), default=0)
+
+
+def _perhaps_done(refused: Ledger | Admission) -> Admission:
+    """Return what may have been a charge of work that was done, of a request that is answered as refused."""
+    draws = refused.draws if isinstance(refused, Admission) else ()
+    return Admission([draw for draw in draws if draw.op is Op.AUTO], refused.deadline)
+
+
 def _forced(wanted: Ledger | Admission) -> Admission:
-    """Return what has to be spent, once somebody can count again; looks and holds are over by then."""
+    """Return what has to be spent, once somebody can count again; looks, and holds that nothing names, are over by then."""
     if isinstance(wanted, Admission):
-        spending = [draw for draw in wanted.draws if draw.op in _SPENDING and draw.hits]
-        return Admission([replace(draw, op=Op.FORCE, role=Role.SHADOW) for draw in spending], wanted.deadline)
+        forced = [
+            replace(draw, op=draw.op if draw.op in _PAIRED else Op.FORCE, role=Role.SHADOW)
+            for draw in wanted.draws
+            if draw.hits and (draw.op in _SPENDING or (draw.op in _PAIRED and draw.id))
+        ]
+        return Admission(forced, wanted.deadline)
     return Admission(
         [
             Draw(

@@ -46,6 +46,8 @@ descriptors:
     rate_limit: { unlimited: true }
   - key: reserving
     rate_limit: { unit: day, amount: 8, reserve: { default: 2 }, on_store_error: open }
+  - key: stopping
+    rate_limit: { unit: day, amount: 8, reserve: { default: 2 }, on_store_error: closed }
 """)
 REPLAY_MAX = 3
 # Whoever asks a Redis that is silent waits for the shorter one; a machine under load does not stand still for as long.
@@ -67,10 +69,11 @@ class Bench:
         hits: int = 1,
         phase: Phase = Phase.UNSAID,
         wish: Wish | None = None,
+        request_id: str = "",
     ) -> Verdict | StoreError:
         descriptors = tuple(Descriptor(((key, "x"),), hits, phase=phase) for key in keys)
         plan = Planner().plan(Request("d", descriptors), RULES, is_explicit=wish is not None)
-        ask = Ask(plan, 1, self.clock.steady() + DEADLINE_SECONDS, wish=wish)
+        ask = Ask(plan, 1, self.clock.steady() + DEADLINE_SECONDS, request_id, wish)
         return (await self.limiter.decide([ask], ModeSettings()))[0]
 
     async def passes(self, *keys: str, hits: int = 1, phase: Phase = Phase.UNSAID) -> bool | None:
@@ -223,3 +226,40 @@ async def test_a_refused_request_leaves_nothing_to_charge(bench: Bench) -> None:
     await bench.passes("closed", hits=4)
 
     assert (bench.metric("charges_waiting"), bench.metric("hits_lost")) == (0, 0)
+
+
+async def test_a_charge_that_only_its_id_tells_from_a_hold_is_charged_when_redis_is_back(bench: Bench) -> None:
+    await bench.ask("reserving", hits=0, request_id="held before")
+    await bench.refuse()
+    await bench.ask("reserving", hits=3, request_id="held before")
+    await bench.ask("reserving", hits=0, request_id="began meanwhile")
+    await bench.ask("reserving", hits=4, request_id="began meanwhile")
+    await bench.proxy.turn(Fault.PASS)
+    await bench.until("hits_replayed", 7)
+    await bench.recover()
+
+    verdict = await bench.ask("reserving", hits=0, phase=Phase.LOOK)
+
+    assert not isinstance(verdict, StoreError)
+    assert (verdict.statuses[0].remaining, bench.metric("hits_lost")) == (1, 0)
+
+
+async def test_a_hold_that_is_left_out_is_no_charge_that_is_lost(bench: Bench) -> None:
+    await bench.refuse()
+
+    for number in range(REPLAY_MAX + 1):
+        await bench.ask("reserving", hits=0, request_id=f"r{number}")
+
+    assert (bench.metric("charges_waiting"), bench.metric("hits_lost")) == (REPLAY_MAX, 0)
+
+
+async def test_what_is_refused_and_may_have_been_a_charge_is_told_as_lost(bench: Bench) -> None:
+    await bench.refuse()
+
+    answers = [
+        await bench.ask("stopping", hits=0, request_id="check"),
+        await bench.ask("stopping", hits=3, request_id="charge?"),
+    ]
+
+    assert [isinstance(answer, Verdict) and answer.is_over for answer in answers] == [True, True]
+    assert (bench.metric("charges_waiting"), bench.metric("hits_lost")) == (0, 3)
