@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import handler, latency, memory, modes, services, threads, throughput, workers
+from bench import handler, latency, leases, memory, modes, services, threads, throughput, workers
 from bench.throughput import Start
 
 RESULTS = Path(__file__).parent / "results" / "local"
@@ -66,6 +66,7 @@ class Bench:
             "threads": self._threads,
             "handler": self._handler,
             "modes": self._modes,
+            "leases": self._leases,
         }
 
     def _throughput(self) -> list[Table]:
@@ -124,6 +125,19 @@ class Bench:
             )
         return [modes.table(figures)]
 
+    def _leases(self) -> list[Table]:
+        services.environment(self._folder)
+        modes.write_rules(self._folder)
+        figures = self.figures["leases"] = {}
+        for distance in leases.DISTANCES_MS:
+            with leases.away(self._folder, self._socket, distance) as socket:
+                env = {**services.stores(socket)["redis"], "TRANSPORT": self._transports[-1]}
+                with services.ratelimit(self._folder, env) as service:
+                    calls = self._size.calls // 10
+                    row = leases.measure(service, self._socket, self._size.rounds, calls)
+            figures["near" if not distance else f"{distance} ms away"] = row
+        return [leases.table(figures)]
+
     def _services(self, *stores: str, **env: str) -> dict[str, Start]:
         """Return the service by transport and store."""
         places = services.stores(self._socket)
@@ -170,7 +184,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "threads", "handler", "modes"]
+    names = ["throughput", "tls", "keys", "latency", "memory", "workers", "threads", "handler", "modes", "leases"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(names)}; all where none is named")
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--rounds", type=int, help="alternating rounds; medians are told")

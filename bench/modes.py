@@ -5,7 +5,7 @@
 calls of a plain rule: `calls` sends them in turn, `pair` as two descriptors of one message, where each costs least.
 
 `lease` also tells how often Redis was asked for a decision, before and after: calls arrive in batches, and a batch
-asks once, so what a lease saves shows best where calls come one by one.
+asks once, so what a lease saves shows best where calls come one by one, and where Redis is far: `bench.leases`.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ _CHECK, _CHARGE = 0, 5
 Figures = dict[str, dict[str, float]]
 
 
-def message(mode: str, *hits: int) -> bytes:
+def message(mode: str, *hits: int, value: str = "value") -> bytes:
     """Return a request of a mode, with a descriptor for each of `hits`; by default what its load sends."""
     request = rls_pb2.RateLimitRequest(domain="modes")
     for each in hits or ((_CHECK, _CHARGE) if mode in PAIR else (1,)):
         descriptor = request.descriptors.add()
         descriptor.hits_addend.value = each
-        descriptor.entries.add(key=mode.split(maxsplit=1)[0], value="value")
+        descriptor.entries.add(key=mode.split(maxsplit=1)[0], value=value)
     return request.SerializeToString()
 
 
@@ -98,12 +98,13 @@ def measure(service: Service, socket: str, rounds: int, calls: int) -> Figures:
 
 def _asked(service: Service, socket: str, mode: str, calls: int) -> float:
     """Return how often Redis is asked for each of calls that come one by one."""
-    before = _commands(socket)
+    before = commands(socket)
     run: Run = h2load.lone(service.url, message(mode), calls=calls)
-    return (_commands(socket) - before) / run.calls
+    return (commands(socket) - before) / run.calls
 
 
-def _commands(socket: str) -> int:
+def commands(socket: str) -> int:
+    """Return how many script calls a Redis has answered."""
     told = subprocess.run(
         ["redis-cli", "-s", socket, "INFO", "commandstats"], capture_output=True, text=True, check=True
     )
