@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,25 @@ async def test_without_the_right_token_nothing_is_told(service: RatelimitProcess
         2,
         "PERMISSION_DENIED: the caller may not `administer` in this domain\n",
     )
+
+
+async def test_on_a_terminal_who_spends_is_shown_again_and_again_until_ctrl_c(
+    service: RatelimitProcess, token_file: Path
+) -> None:
+    command = ["top", "--target", service.target, "--token-file", str(token_file), "--interval", "0.1"]
+    watching = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "weir", *command),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "TTY_COMPATIBLE": "1", "COLUMNS": "200"},
+    )
+    assert watching.stdout is not None
+    shown = b""
+    while b"over" not in shown:
+        shown += await watching.stdout.read(65_536)
+    await spend(service, 900)
+    while b"900" not in shown:
+        shown += await watching.stdout.read(65_536)
+    watching.send_signal(signal.SIGINT)
+    await watching.communicate()
+
+    assert watching.returncode == 0

@@ -70,7 +70,7 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
         await eventually(lambda: run.has_said("What is left|ended|missing"), timeout_seconds=50)
         yield run
         if process.returncode is None:
-            process.kill()
+            process.terminate()
             await process.wait()
 
 

@@ -189,6 +189,7 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     dry = await weir("cache", "invalidate", "--tag", "faq", "--dry-run")
     forgotten = await weir("cache", "invalidate", "--tenant", "acme")
     imported = await weir("cache", "import", file)
+    migration = await weir("cache", "migration", "--json")
     again = await weir("lookup", PASSWORD, "--tenant", "acme")
 
     assert [each.exit_code for each in (missed, stored, refused, found, bad)] == [1, 0, 1, 0, 2]
@@ -202,6 +203,7 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     assert forgotten.output == "1 entries are forgotten\nno text of them is left in the files of the store\n"
     assert imported.output == "1 entries imported, 0 had expired, 0 were embedded anew\n"
     assert (again.exit_code, again.output.splitlines()[-1]) == (0, "By mail.")
+    assert json.loads(migration.output) == {}
     assert mode(file) == 0o600
 
 

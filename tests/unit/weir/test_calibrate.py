@@ -185,3 +185,25 @@ def test_the_plot_is_one_page_without_prompts(tmp_path: Path) -> None:
 )
 def test_an_interval_of_a_share_is_wilsons(count: int, of: int, low: float, high: float) -> None:
     assert wilson(count, of) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_without_a_similarity_and_a_named_model_it_is_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMCACHE_EMBEDDER_MODEL", str(model_folder()))
+    given = rows(20)
+    for row in given:
+        del row["similarity"]
+    path = write(tmp_path / "pairs.jsonl", given)
+
+    assert run(path).output == run(path, "--model", model_folder()).output
+
+
+def test_a_target_that_serves_nothing_has_no_line_in_the_plot(tmp_path: Path) -> None:
+    good, bad = (write(tmp_path / f"{share}.jsonl", rows(600, right=share)) for share in (1.0, 0.5))
+    plots = [tmp_path / "good.html", tmp_path / "bad.html"]
+
+    for path, plot in zip((good, bad), plots, strict=True):
+        run(path, "--plot", plot)
+
+    assert ["stroke-dasharray" in plot.read_text() for plot in plots] == [True, False]

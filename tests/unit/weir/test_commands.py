@@ -96,3 +96,37 @@ def test_a_limit_lives_for_a_time_that_can_be_understood(span: str) -> None:
 
     assert result.exit_code == 2
     assert "is no time such as 30s or 5h" in result.output
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Counters in memory, for one process."""
+    monkeypatch.setenv("BACKEND_TYPE", "memory")
+    monkeypatch.setenv("WORKERS", "1")
+    return monkeypatch
+
+
+def test_workers_are_an_option_too(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    del environment  # it is put back afterwards
+
+    result = CliRunner().invoke(main, ["serve", "ratelimit", "--workers", "2"])
+
+    assert result.exit_code == 1
+    assert "WORKERS: processes cannot share counters in memory" in result.output + capsys.readouterr().err
+
+
+def test_both_services_are_one_process(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    environment.setenv("WORKERS", "2")
+
+    result = CliRunner().invoke(main, ["serve"])
+
+    assert result.exit_code == 1
+    assert "weir: WORKERS: both services are one process" in result.output + capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_start_gives_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMCACHE_GRPC_PORT", "high")
+
+    result = CliRunner().invoke(main, ["serve", "semcache"])
+
+    assert (result.exit_code, "SEMCACHE_GRPC_PORT" in result.output) == (1, True)
