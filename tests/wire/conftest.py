@@ -17,7 +17,7 @@ from tests.wire.gate import Gate
 from tests.wire.transports import TRANSPORTS, Connect, Serve, Served, build
 
 # uvloop starts a process by a fork that runs Python in the child; beside gRPC's threads that child may never get further.
-STARTS_PROCESSES = {"test_drain", "test_semcache"}
+STARTS_PROCESSES = {"test_drain", "test_semcache", "test_semcache_rights"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
