@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from semcache.answers import Answer, Ask, Offer, Outcome, Reason
 from semcache.backends import Backend, Vector
@@ -23,7 +24,7 @@ class Draft:
     ask: Ask
     scope_id: ScopeId
     entry_id: EntryId
-    answer: Answer = field(default_factory=lambda: Answer(Outcome.BYPASS, Reason.STORE_AWAY, "exact"))
+    answer: Answer = Answer(Outcome.BYPASS, Reason.STORE_AWAY, "exact")  # noqa: RUF009 - it never changes
     is_open: bool = True
     """Whether a better answer may come."""
     is_answered: bool = False
@@ -46,8 +47,8 @@ class Draft:
         self.is_open = False
 
     def expect(self, reason: Reason, step: str) -> None:
-        """Say what it is if what comes next does not come: a miss for this reason."""
-        self.answer = replace(self.answer, outcome=Outcome.MISS, reason=reason, step=step)
+        """Say what it is if what comes next does not come: a miss for this reason, of which nothing else is known yet."""
+        self.answer = _missed(reason, step)
 
     def take(self, judgement: Judgement) -> None:
         """Take note of what the nearest is thought of."""
@@ -110,11 +111,16 @@ class Draft:
         return Reason.DEICTIC if is_deictic(self.ask.turn.prompt) else Reason.NONE
 
 
+@lru_cache
+def _missed(reason: Reason, step: str) -> Answer:
+    return Answer(Outcome.MISS, reason, step)
+
+
 def identify(asked: Ask | Offer) -> tuple[ScopeId, EntryId]:
     """Return the fingerprint of what must be equal, and the id of the prompt in it."""
     scope, turn = asked.scope, asked.turn
     if asked.namespace.history == "exact":
-        fingerprint = replace(scope, history=turn.others).id
+        fingerprint = scope.id if turn.others is None else replace(scope, history=turn.others).id
         return fingerprint, entry_id(fingerprint, turn.prompt)
     # Compared by meaning, what was said parts no scopes; it still is what makes a prompt the same.
     fingerprint = replace(scope, history=turn.fixed).id

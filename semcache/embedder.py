@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ _UNSAFE = re.compile(r"[^a-z0-9.]+")
 _SLUG_NAME_MAX = 48
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: it keeps its slug, which every lookup asks for
 class ModelIdentity:
     """What makes two vectors comparable. Another revision or precision is another model."""
 
@@ -30,7 +31,7 @@ class ModelIdentity:
     """`fp32` or `int8`."""
     dimensions: int
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """Return a name for files and collections; two identities never share one."""
         name = _UNSAFE.sub("-", self.name.lower()).strip("-.")[:_SLUG_NAME_MAX]

@@ -22,6 +22,7 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import TypeAlias, Union
 
 from semcache.entry import EntryId, ScopeId
@@ -38,7 +39,7 @@ _DEPTH_MAX = 64
 _DIGITS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: it keeps its fingerprint, since callers ask again under the same scope
 class Scope:
     """Everything that must be equal for an answer to be shared."""
 
@@ -58,7 +59,7 @@ class Scope:
     region: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    @property
+    @cached_property
     def id(self) -> ScopeId:
         """Return the fingerprint.
 

@@ -89,8 +89,8 @@ class Search:
             return
         for each, vector in zip(drafts, vectors, strict=True):
             each.vector = vector
-            each.answer = replace(each.answer, tokens_unread=vector.tokens_unread)
             if vector.tokens_unread:
+                each.answer = replace(each.answer, tokens_unread=vector.tokens_unread)
                 each.settle(Outcome.MISS, Reason.UNREAD, "embed")
             else:
                 each.expect(Reason.STORE, "search")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from semcache.entry import Entry, EntryId, Record, State
 from semcache.errors import StoreError
@@ -43,7 +43,8 @@ class Upkeep:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._waiting_max = waiting_max
-        self._waiting: dict[tuple[EntryStore, EntryId], _Uses] = {}
+        # Ordered: taking the first of a plain one is slow once many before it went.
+        self._waiting: OrderedDict[tuple[EntryStore, EntryId], _Uses] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._dropped = registry.counter("weir.semcache.uses.dropped")
         registry.gauge("weir.semcache.uses.waiting", lambda: len(self._waiting))
@@ -90,8 +91,9 @@ class Upkeep:
     async def _write_piece(self) -> None:
         """Write the uses that wait longest."""
         by_store: dict[EntryStore, dict[EntryId, _Uses]] = {}
-        for store, entry in list(islice(self._waiting, _PIECE_ENTRIES)):
-            by_store.setdefault(store, {})[entry] = self._waiting.pop((store, entry))
+        for _ in range(min(_PIECE_ENTRIES, len(self._waiting))):
+            (store, entry), uses = self._waiting.popitem(last=False)
+            by_store.setdefault(store, {})[entry] = uses
         for store, uses_of in by_store.items():
             await self._write(store, uses_of)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -24,6 +25,9 @@ _SECONDS_MAX = 100 * 365 * 86_400.0
 _DETAIL_MAX = 100
 # Whose words may be compared by meaning: what a system or a tool says is an instruction, or data. `model` is Gemini's.
 _SPEAKERS = ("user", "assistant", "model")
+# Scopes that are remembered, and how large: 5 MB, and some times that where they are JSON.
+_SCOPES_MAX = 512
+_SCOPE_BYTES_MAX = 10_000
 
 
 def read_scope(namespace: str, scope: wire.Scope) -> Scope:
@@ -32,6 +36,17 @@ def read_scope(namespace: str, scope: wire.Scope) -> Scope:
     Raises:
         Refused: a field of it that must be JSON is none.
     """
+    message = scope.SerializeToString()
+    return _remembered_scope(namespace, message) if len(message) <= _SCOPE_BYTES_MAX else _read_scope(namespace, scope)
+
+
+# A caller's scope is the same for thousands of its lookups, and reading it is a tenth of an exact hit.
+@lru_cache(_SCOPES_MAX)
+def _remembered_scope(namespace: str, message: bytes) -> Scope:
+    return _read_scope(namespace, wire.Scope.FromString(message))
+
+
+def _read_scope(namespace: str, scope: wire.Scope) -> Scope:
     # Only what is present: an empty field is another scope than an absent one.
     values: dict[str, Any] = {field.name: value for field, value in scope.ListFields() if field.name != "extra"}
     for name in ("tools", "response_format", "sampling"):

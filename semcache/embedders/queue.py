@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TypeAlias
 
 from semcache.embedder import Embeddings, Tokens
@@ -25,6 +26,7 @@ from serving.clock import Clock
 
 Work: TypeAlias = Callable[[Sequence[str]], tuple[Embeddings, Sequence[Tokens]]]
 """Embeds texts in the thread: vectors, and the tokens of each text."""
+_Answer: TypeAlias = tuple[Embedding, Tokens]
 
 # Of English and of code; a job's size is a bound on waiting, so a guess is good enough.
 _CHARACTERS_PER_TOKEN = 4
@@ -34,7 +36,7 @@ _CHARACTERS_PER_TOKEN = 4
 class _Waiting:
     text: str
     deadline: float
-    future: asyncio.Future[tuple[Embedding, Tokens]]
+    future: asyncio.Future[_Answer]
 
 
 class TextQueue:
@@ -46,14 +48,17 @@ class TextQueue:
         self._window_tokens = window_tokens
         self._work = work
         self._waiting: deque[_Waiting] = deque()
-        self._thread: ThreadPoolExecutor | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._under_way: list[_Waiting] = []
+        self._jobs: SimpleQueue[list[str] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Have a thread of its own."""
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._serve, args=(loop,), name="embedder", daemon=True)
+        self._thread.start()
 
-    async def embed(self, texts: Sequence[str], deadline: float) -> Sequence[tuple[Embedding, Tokens]]:
+    async def embed(self, texts: Sequence[str], deadline: float) -> Sequence[_Answer]:
         """Return vector and tokens of each text.
 
         Raises:
@@ -66,36 +71,53 @@ class TextQueue:
         loop = asyncio.get_running_loop()
         mine = [_Waiting(text, deadline, loop.create_future()) for text in texts]
         self._waiting.extend(mine)
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run(self._thread))
-        answers = await asyncio.gather(*(each.future for each in mine), return_exceptions=True)
-        # All are awaited before one is raised: none is left behind without a reader.
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if not isinstance(answer, BaseException)]
+        # Not at once: what else comes in this turn of the loop goes together with it.
+        loop.call_soon(self._begin)
+        try:
+            return [await each.future for each in mine]
+        finally:
+            # Where one failed, or the caller has gone, nobody waits for the others.
+            for each in mine:
+                if not each.future.cancel() and not each.future.cancelled():
+                    each.future.exception()
 
     async def stop(self) -> None:
         """End after the job under way; those who wait get EmbedUnavailable."""
         thread, self._thread = self._thread, None
         self._refuse(self._waiting, EmbedUnavailable("the embedder is stopping"))
         self._waiting.clear()
-        if self._running is not None:
-            await self._running
         if thread is not None:
-            thread.shutdown()
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
 
-    async def _run(self, thread: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
-        while job := self._next_job():
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work; the thread does nothing else. Not an executor: what that does around each job costs more than telling of it."""
+        while (texts := self._jobs.get()) is not None:
             try:
-                embeddings, tokens = await loop.run_in_executor(thread, self._work, [each.text for each in job])
+                done: Sequence[_Answer] | Exception = list(zip(*self._work(texts), strict=True))
             except Exception as error:  # noqa: BLE001 - whatever a model raises, its callers hear of it and the next job runs
-                self._refuse(job, EmbedUnavailable(f"the model failed: {type(error).__name__}"))
-                continue
-            for each, embedding, count in zip(job, embeddings, tokens, strict=True):
-                if not each.future.done():
-                    each.future.set_result((embedding, count))
+                done = error
+            try:
+                loop.call_soon_threadsafe(self._end, done)
+            except RuntimeError:  # the loop has ended before us
+                return
+
+    def _begin(self) -> None:
+        if not self._under_way and self._thread is not None:
+            self._under_way = self._next_job()
+            if self._under_way:
+                self._jobs.put([each.text for each in self._under_way])
+
+    def _end(self, done: Sequence[_Answer] | Exception) -> None:
+        job, self._under_way = self._under_way, []
+        # The next job first: the model need not wait until these have had their turn.
+        self._begin()
+        if isinstance(done, Exception):
+            self._refuse(job, EmbedUnavailable(f"the model failed: {type(done).__name__}"))
+            return
+        for each, answer in zip(job, done, strict=True):
+            if not each.future.done():
+                each.future.set_result(answer)
 
     def _next_job(self) -> list[_Waiting]:
         job: list[_Waiting] = []
