@@ -36,7 +36,7 @@ from ratelimit.config.callers import load as load_callers
 from ratelimit.config.file_source import FileSource
 from ratelimit.config.xds import XdsSource
 from ratelimit.dynamic_limit import DynamicLimitStore
-from ratelimit.errors import ConfigError
+from ratelimit.errors import ConfigError, RatelimitError
 from ratelimit.known_limits import KnownLimits
 from ratelimit.leasing import LeasingStore
 from ratelimit.limiter import Limiter
@@ -401,7 +401,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         collector.settle()
         is_many = settings.lifecycle.workers > 1 and not worker_path
         uvloop.run(supervise(settings, SystemClock()) if is_many else serve(settings, worker_path))
-    except (SettingsError, WorkerFailed, OSError) as error:
+    except (SettingsError, RatelimitError, WorkerFailed, OSError) as error:
         print(f"ratelimit: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet
         return 1
     return 0

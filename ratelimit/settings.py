@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from serving.environment import names_of, remarks
 from serving.settings import (
+    Count,
     Group,
     GrpcSettings,
     HttpSettings,
@@ -19,9 +20,13 @@ from serving.settings import (
     Pairs,
     PerSecondRedisSettings,
     RedisSettings,
+    Room,
     Seconds,
+    SettingsError,
     StatsSettings,
     TracingSettings,
+    Wait,
+    check,
     read,
 )
 
@@ -51,21 +56,21 @@ class ConfigSettings(Group):
     config_watch: Literal["auto", "poll"] = "auto"
     """How changes of files are seen: told by the system (`auto`), or looked for (`poll`, for file systems that do not
     tell, such as NFS). Where the system cannot tell, looking is all there is."""
-    config_poll_interval: Seconds = 5.0
+    config_poll_interval: Wait = 5.0
     """Time between two looks at the files, also under `auto`: the bound on how late a change is seen."""
     config_settle_time: Seconds = 0.05
     """Files must have been still for so long before they are read, for writers that write in pieces."""
-    config_files_max: int = 10_000
+    config_files_max: Count = 10_000
     """Rule files; with more, the set is refused."""
-    config_bytes_max: int = 16 * 1024 * 1024
+    config_bytes_max: Count = 16 * 1024 * 1024
     """Size of all rule files together; a ConfigMap holds 1 MiB."""
-    config_nodes_max: int = 1_000_000
+    config_nodes_max: Count = 1_000_000
     """YAML values in one rule file, aliases written out."""
-    config_depth_max: int = 100
+    config_depth_max: Count = 100
     """Nesting of YAML lists and maps; a level of descriptors takes two."""
-    config_rules_max: int = 100_000
+    config_rules_max: Count = 100_000
     """Descriptors in a set of rules, whatever it came from."""
-    config_problems_logged_max: int = 50
+    config_problems_logged_max: Count = 50
     """Lines that one refused set may write to the log; the rest is counted in a last line."""
     config_grpc_xds_node_id: str = "default"
     """Node id told to the management server."""
@@ -73,7 +78,7 @@ class ConfigSettings(Group):
     """Node metadata, `key=value,key=value`."""
     config_grpc_xds_server_url: str = "localhost:18000"
     """Address of the management server."""
-    config_grpc_xds_server_connect_retry_interval: Seconds = 3.0
+    config_grpc_xds_server_connect_retry_interval: Wait = 3.0
     """Wait after a connection that failed."""
     config_grpc_xds_client_additional_headers: Pairs = {}
     """Metadata sent with the stream, `key:value,key:value`. Values are never logged."""
@@ -95,12 +100,12 @@ class ConfigSettings(Group):
     """Share of the wait that is random."""
     xds_client_backoff_jitter: bool = True
     """Whether waits are random at all."""
-    xds_client_max_msg_size_in_bytes: int = 0
+    xds_client_max_msg_size_in_bytes: Room = 0
     """Largest message from the management server; 0: gRPC's default of 4 MiB."""
-    xds_client_keepalive_time: Seconds = 360.0
+    xds_client_keepalive_time: Wait = 360.0
     """Time between pings on an idle stream. Go's gRPC servers hang up on clients that ping more often than every
     five minutes."""
-    xds_client_keepalive_timeout: Seconds = 20.0
+    xds_client_keepalive_timeout: Wait = 20.0
     """Wait for the answer to a ping before the connection counts as broken."""
     xds_client_nack_interval: Seconds = 1.0
     """Least time between two refusals in a row: some management servers send a refused set again at once."""
@@ -111,9 +116,9 @@ class LimiterSettings(Group):
 
     backend_type: Literal["redis", "memory", "memcache"] = "redis"
     """Where counters live. `memory` counts in this process only; `memcache` is refused."""
-    expiration_jitter_max_seconds: int = 300
+    expiration_jitter_max_seconds: Room = 300
     """Random seconds added to the life of a counter, so that not all expire together."""
-    local_cache_size_in_bytes: int = 0
+    local_cache_size_in_bytes: Room = 0
     """Size of the in-process memory of counters that are over; 0: none."""
     near_limit_ratio: float = 0.8
     """Share of a limit above which hits count as near it."""
@@ -131,12 +136,12 @@ class LimiterSettings(Group):
     token_kind_entry: str = "_token_kind"  # noqa: S105 - no password
     """Descriptor entry that names the kind of token that its hits are (`input`, `output`, ...), for `weights`; taken out
     too."""
-    store_replay_max: int = 0
+    store_replay_max: Room = 0
     """Charges that wait to be made later where the store was away and a rule's `on_store_error` let them pass; beyond it
     the oldest is lost. 0: none waits, all are told as lost. Charges that may have happened never wait."""
-    lease_blocks_max: int = 10_000
+    lease_blocks_max: Room = 10_000
     """Counters of which this replica may hold a block at a time, for rules with `lease`; others are asked for each call."""
-    holds_max: int = 100_000
+    holds_max: Count = 100_000
     """Reservations that one counter may have at a time, and charged request ids that it remembers."""
     dynamic_limits_max: int = Field(default=100_000, ge=1)
     """Dynamic limits that may be in force at a time, for rules with a `ceiling`; beyond it SetLimit is RESOURCE_EXHAUSTED.
@@ -148,15 +153,15 @@ class LimiterSettings(Group):
     charge_expected_within: Seconds = 600.0
     """A counter that is checked with 0 hits is expected to be charged afterwards: what is not after so long is counted
     as `weir.metering.checks_without_charge`. Longer than the longest stream. 0: not watched."""
-    charges_expected_max: int = 10_000
+    charges_expected_max: Room = 10_000
     """Counters watched for that; further ones are not watched."""
-    memory_counters_max: int = 1_000_000
+    memory_counters_max: Count = 1_000_000
     """Counters the memory backend holds; beyond it those that expire first are dropped."""
-    descriptors_max: int = 1_000
+    descriptors_max: Count = 1_000
     """Descriptors in one request; above it INVALID_ARGUMENT."""
-    plans_max: int = 65_536
+    plans_max: Room = 65_536
     """Requests whose meaning is remembered (by their bytes); those of LimiterService by themselves."""
-    plans_bytes_max: int = 48 * 1024 * 1024
+    plans_bytes_max: Room = 48 * 1024 * 1024
     """Memory for those, roughly."""
 
 
@@ -280,8 +285,10 @@ def load() -> Settings:
     """Read the environment.
 
     Raises:
-        SettingsError: a variable cannot be used; it is named.
+        SettingsError: some variables cannot be used; all of them are named.
     """
+    redis_per_second = PerSecondRedisSettings if _has_per_second() else None
+    check(group for group in GROUPS if group is not PerSecondRedisSettings or redis_per_second)
     return Settings(
         http=read(HttpSettings),
         grpc=read(GrpcSettings),
@@ -290,13 +297,20 @@ def load() -> Settings:
         stats=read(StatsSettings),
         tracing=read(TracingSettings),
         redis=read(RedisSettings),
-        redis_per_second=read(PerSecondRedisSettings) if read(PerSecondSwitch).redis_persecond else None,
+        redis_per_second=read(redis_per_second) if redis_per_second else None,
         config=read(ConfigSettings),
         limiter=read(LimiterSettings),
         api=read(ApiSettings),
         quota=read(QuotaSettings),
         health=read(HealthSettings),
     )
+
+
+def _has_per_second() -> bool:
+    try:
+        return read(PerSecondSwitch).redis_persecond
+    except SettingsError:
+        return False  # it is told with the others
 
 
 def environment_remarks() -> list[str]:

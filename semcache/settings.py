@@ -19,6 +19,7 @@ from serving.settings import (
     Seconds,
     StatsSettings,
     TracingSettings,
+    check,
     read,
 )
 
@@ -294,8 +295,9 @@ def load() -> Settings:
     """Read the environment.
 
     Raises:
-        SettingsError: a variable cannot be used; it is named.
+        SettingsError: some variables cannot be used; all of them are named.
     """
+    check(GROUPS)
     return Settings(
         grpc=read(SemcacheGrpcSettings),
         http=read(SemcacheHttpSettings),

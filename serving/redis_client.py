@@ -93,7 +93,8 @@ class RedisClient:
         while not await self._is_reached():
             elapsed = self._clock.steady() - started
             if settings.startup_max_elapsed_time and elapsed + pause > settings.startup_max_elapsed_time:
-                raise NotSent(f"Redis was not reached within {elapsed:.0f} s")
+                patience = settings.startup_max_elapsed_time
+                raise NotSent(f"Redis was not reached within {patience:g} s (REDIS_STARTUP_MAX_ELAPSED_TIME)")
             _log.warning("Redis is not reached yet; the next attempt is in %.1f s", pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.startup_max_interval)

@@ -7,11 +7,13 @@ environment works unchanged. `docs/operations.md` is generated from these classe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_PORT_MAX = 65_535
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
@@ -49,8 +51,27 @@ def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def address(value: str) -> str:
+    """Take an address to listen on.
+
+    Raises:
+        ValueError: it is none.
+    """
+    _, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > _PORT_MAX:
+        raise ValueError("not an address such as :9090 or 127.0.0.1:9090")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
+Wait = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+"""A duration that cannot be 0."""
 Pairs = Annotated[dict[str, str], BeforeValidator(pairs)]
+Port = Annotated[int, Field(ge=0, le=_PORT_MAX)]
+Count = Annotated[int, Field(ge=1)]
+"""How many, or how much, there may be, where with none nothing would be served."""
+Room = Annotated[int, Field(ge=0)]
+"""The same where none is possible too."""
 
 
 class Group(BaseSettings):
@@ -71,13 +92,13 @@ class HttpSettings(Group):
 
     host: str = "0.0.0.0"  # noqa: S104 - the reference's default
     """Address of /healthcheck and /json."""
-    port: int = 8080
+    port: Port = 8080
     """Port of /healthcheck and /json; 0 picks a free one."""
     debug_host: str = "0.0.0.0"  # noqa: S104 - the reference's default
     """Address of the debug pages (/, /rlconfig, /stats, profiles)."""
-    debug_port: int = 6070
+    debug_port: Port = 6070
     """Port of the debug pages; 0 picks a free one."""
-    http_body_bytes_max: int = 4 * 1024 * 1024
+    http_body_bytes_max: Count = 4 * 1024 * 1024
     """Largest body that /json takes; above it 413."""
 
 
@@ -86,7 +107,7 @@ class GrpcSettings(Group):
 
     grpc_host: str = "0.0.0.0"  # noqa: S104 - the reference's default
     """Address that gRPC listens on."""
-    grpc_port: int = 8081
+    grpc_port: Port = 8081
     """Port that gRPC listens on; 0 picks a free one."""
     grpc_uds: str = ""
     """Unix socket to listen on instead of the port."""
@@ -107,37 +128,37 @@ class GrpcSettings(Group):
     grpc_client_tls_san: str = ""
     """DNS name that a client's certificate must carry; empty: any of the CA. A client without it is sent away, by the
     front after the handshake (UNAVAILABLE), by grpcio at each call (PERMISSION_DENIED)."""
-    grpc_tls_handshake_timeout: Seconds = 10.0
+    grpc_tls_handshake_timeout: Wait = 10.0
     """What a client has for its TLS handshake, before the front; grpcio gives 120 s."""
-    grpc_connections_max: int = 10_000
+    grpc_connections_max: Count = 10_000
     """Connections before the front at a time, handshakes included; further ones are closed at once."""
-    grpc_relay_buffer_bytes_max: int = 256 * 1024
+    grpc_relay_buffer_bytes_max: Count = 256 * 1024
     """What is kept before the front for a peer that reads slowly, per connection and direction; then the other side
     is read no more until it has caught up."""
-    grpc_keepalive_time: Seconds = 60.0
+    grpc_keepalive_time: Wait = 60.0
     """Silence after which a client is pinged, so that one that has vanished is noticed."""
-    grpc_keepalive_timeout: Seconds = 20.0
+    grpc_keepalive_timeout: Wait = 20.0
     """Wait for its answer before the connection is closed."""
-    grpc_metadata_bytes_max: int = 16 * 1024
+    grpc_metadata_bytes_max: Count = 16 * 1024
     """Metadata of a call; more is refused."""
-    grpc_message_bytes_max: int = 4 * 1024 * 1024
+    grpc_message_bytes_max: Count = 4 * 1024 * 1024
     """Largest request message, unpacked where it is compressed; above it RESOURCE_EXHAUSTED, as gRPC's own default.
     The front refuses one above twice the size before it has come (INTERNAL)."""
-    grpc_max_concurrent_streams: int = 1024
+    grpc_max_concurrent_streams: Count = 1024
     """Calls at a time on one connection."""
-    grpc_streams_max: int = 16_384
+    grpc_streams_max: Count = 16_384
     """Calls and streams at a time on all connections before the front, also those whose answers nobody takes: each costs
     13 KiB until then. Where there are more, the connection with most of them is ended."""
-    grpc_health_watches_max: int = 1024
+    grpc_health_watches_max: Room = 1024
     """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"
     """What speaks gRPC: the native front where it is installed (`auto`), only it (`front`), or the grpcio server. The
     front is several times faster; what it cannot do is done before it, or said in docs/front.md."""
-    queue_calls_max: int = 4096
+    queue_calls_max: Count = 4096
     """Calls that may wait for a handler; beyond it RESOURCE_EXHAUSTED at once. Shared fairly between connections."""
-    batch_calls_max: int = 256
+    batch_calls_max: Count = 256
     """Calls that a handler is given at a time."""
-    batches_in_flight_max: int = 2
+    batches_in_flight_max: Count = 2
     """Batches under way at a time: the next is prepared while the store answers the last."""
 
 
@@ -152,9 +173,9 @@ class LifecycleSettings(Group):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that share the ports, each deciding on a core of its own; they are looked after by one more, which has
     the debug pages and the metrics of all. More than one needs counters in Redis, and a port: no Unix socket."""
-    worker_restart_pause: Seconds = 0.1
+    worker_restart_pause: Wait = 0.1
     """Wait before a worker that ended is started again; doubled each time."""
-    worker_restart_pause_max: Seconds = 10.0
+    worker_restart_pause_max: Wait = 10.0
     """Longest such wait. A worker that has stood for so long is started again after the shortest."""
 
 
@@ -186,7 +207,7 @@ class StatsSettings(Group):
     """How statsd is spoken."""
     statsd_host: str = "localhost"
     """Host of statsd."""
-    statsd_port: int = 8125
+    statsd_port: Port = 8125
     """Port of statsd."""
     use_dog_statsd: bool = False
     """Send to dogstatsd (with tags) instead."""
@@ -194,7 +215,7 @@ class StatsSettings(Group):
     """Names of rewriting rules, comma-separated; each has DOG_STATSD_MOGRIFIER_<NAME>_PATTERN, _NAME and _TAGS."""
     use_prometheus: bool = False
     """Serve a Prometheus page instead. Only one of statsd, dogstatsd and Prometheus may be chosen explicitly."""
-    prometheus_addr: str = ":9090"
+    prometheus_addr: Annotated[str, AfterValidator(address)] = ":9090"
     """Address of that page."""
     prometheus_path: str = "/metrics"
     """Its path."""
@@ -205,15 +226,15 @@ class StatsSettings(Group):
     """Tell response times in milliseconds under the seconds name, as older dashboards expect."""
     extra_tags: Pairs = {}
     """Tags (labels on the Prometheus page) added to every metric, `key:value,key:value`."""
-    stats_flush_interval: Seconds = 10.0
+    stats_flush_interval: Wait = 10.0
     """Time between two sends to statsd."""
     disable_stats: bool = False
     """No metrics anywhere."""
-    stats_series_max: int = 10_000
+    stats_series_max: Room = 10_000
     """Series that rules may make; further ones are counted under `other`."""
-    stats_domains_max: int = 100
+    stats_domains_max: Room = 100
     """Domains with an `other` of their own; those of further ones share one."""
-    stats_series_ttl: Seconds = 3600.0
+    stats_series_ttl: Wait = 3600.0
     """A rule's series that has not moved for so long is dropped; longer than STATS_FLUSH_INTERVAL."""
 
 
@@ -281,26 +302,26 @@ class RedisSettings(Group):
     """File of the CA of the server's certificate; empty: the system's."""
     tls_skip_hostname_verification: bool = False
     """Do not compare the server's name with its certificate."""
-    timeout: Seconds = 10.0
+    timeout: Wait = 10.0
     """Bound on every wait for Redis: connecting, reading, writing. A call's own deadline cuts it shorter."""
     scripts: Literal["on", "off", "auto"] = "auto"
     """`off`: no scripts, for proxies that refuse them (twemproxy, Envoy's redis_proxy): INCRBY and EXPIRE in a
     pipeline, plain fixed windows only. `auto`: off on nutcracker's Unix socket, or where the server refuses a script."""
-    startup_initial_interval: Seconds = 1.0
+    startup_initial_interval: Wait = 1.0
     """First wait between attempts to reach Redis at start."""
-    startup_max_interval: Seconds = 30.0
+    startup_max_interval: Wait = 30.0
     """Longest wait between them."""
     startup_max_elapsed_time: Seconds = 0.0
     """When to give up at start; 0: never."""
     health_check_active_connection: bool = False
     """Health follows the connection all the time, not only until it was reached first."""
-    breaker_failures: int = 5
+    breaker_failures: Count = 5
     """Failures in a row after which calls fail at once instead of waiting."""
-    breaker_probe_interval: Seconds = 0.5
+    breaker_probe_interval: Wait = 0.5
     """How often an open breaker lets one attempt through."""
-    pipeline_ledgers_max: int = 512
+    pipeline_ledgers_max: Count = 512
     """Calls put into one script call; larger batches are split."""
-    in_flight_max: int = 128
+    in_flight_max: Count = 128
     """Batches that may wait for one server's answer; beyond it calls fail at once."""
     # Accepted for the reference's sake; one warning says that they do nothing here.
     pool_size: int = 10
@@ -339,9 +360,25 @@ def read(group: type[_Group], **options: Any) -> _Group:  # noqa: ANN401 - optio
         raise SettingsError("; ".join(_blame(group, prefix, dict(problem)) for problem in error.errors())) from None
 
 
+def check(groups: Iterable[type[Group]]) -> None:
+    """See that every variable can be used that these groups read.
+
+    Raises:
+        SettingsError: some cannot be; all of them are named.
+    """
+    problems: list[str] = []
+    for group in groups:
+        try:
+            read(group)
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("; ".join(problems))
+
+
 def _blame(group: type[Group], prefix: str, problem: dict[str, Any]) -> str:
     field = str(problem["loc"][0]).removeprefix(prefix.lower())
     known = group.model_fields.get(field)
     is_secret = known is not None and known.annotation is SecretStr
     value = "" if is_secret else f" (is '{problem['input']}')"
-    return f"{prefix}{field.upper()}: {problem['msg']}{value}"
+    return f"{prefix}{field.upper()}: {problem['msg'].removeprefix('Value error, ')}{value}"

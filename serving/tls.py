@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import grpc
 
-from serving.settings import GrpcSettings
+from serving.settings import GrpcSettings, SettingsError
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,15 +42,20 @@ class TlsFiles:
         """Read the files as OpenSSL does, which says what is wrong with them.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: a file cannot be read; the message names it.
             ssl.SSLError: certificate, key or CA is not valid, or the key is another certificate's.
         """
+        for path in filter(None, (self.certificate, self.key, self.client_ca)):
+            with Path(path).open("rb"):  # says which, as OpenSSL does not
+                pass
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # An encrypted key fails on the empty password; without one, OpenSSL would ask on the terminal.
-        context.load_cert_chain(self.certificate, self.key, password="")
+        with _naming(self.certificate, self.key):
+            # An encrypted key fails on the empty password; without one, OpenSSL would ask on the terminal.
+            context.load_cert_chain(self.certificate, self.key, password="")
         if self.client_ca:
-            context.load_verify_locations(self.client_ca)
+            with _naming(self.client_ca):
+                context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -60,12 +66,19 @@ class TlsFiles:
 
 
 def tls_files(settings: GrpcSettings) -> TlsFiles | None:
-    """Return the files of a listener, or nothing where it is plain; what would surprise is logged."""
+    """Return the files of a listener, or nothing where it is plain; what would surprise is logged.
+
+    Raises:
+        SettingsError: TLS is asked for, and a file is not named.
+    """
     client_ca = settings.grpc_client_tls_cacert or settings.grpc_server_tls_ca_cert
     if not settings.grpc_server_use_tls:
         if client_ca or settings.grpc_client_tls_san:
             _LOG.warning("clients are not verified: GRPC_SERVER_USE_TLS is off")
         return None
+    for name in ("grpc_server_tls_cert", "grpc_server_tls_key"):
+        if not getattr(settings, name):
+            raise SettingsError(f"{name.upper()}: no file is named, and GRPC_SERVER_USE_TLS is on")
     if settings.grpc_client_tls_san and not client_ca:
         _LOG.error("every call is refused: GRPC_CLIENT_TLS_SAN is set, and no CA that could prove the name")
     return TlsFiles(settings.grpc_server_tls_cert, settings.grpc_server_tls_key, client_ca)
@@ -125,6 +138,15 @@ def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
     pair = (Path(files.key).read_bytes(), Path(files.certificate).read_bytes())
     ca = Path(files.client_ca).read_bytes() if files.client_ca else None
     return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
+
+
+@contextmanager
+def _naming(*paths: str) -> Iterator[None]:
+    """Have what OpenSSL says of files name them."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise ssl.SSLError(f"{' and '.join(paths)}: {error.reason or error}") from None
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

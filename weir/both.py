@@ -8,6 +8,7 @@ import uvloop
 
 from ratelimit import app as ratelimit
 from ratelimit import settings as ratelimit_settings
+from ratelimit.errors import RatelimitError
 from semcache import app as semcache
 from semcache import settings as semcache_settings
 from semcache.errors import SemcacheError
@@ -64,7 +65,7 @@ def main() -> int:
         configure(limits.log)
         collector.settle()
         uvloop.run(serve(limits, cache))
-    except (SettingsError, SemcacheError, OSError) as error:
+    except (SettingsError, RatelimitError, SemcacheError, OSError) as error:
         print(f"weir: {error}", file=sys.stderr)
         return 1
     return 0  # pragma: no cover - reached, but tracing is out of step once uvloop has cancelled a task

@@ -5,7 +5,8 @@ import pytest
 import ratelimit.settings
 import serving.settings
 from docs.settings_tables import groups
-from ratelimit.settings import GROUPS, environment_remarks
+from ratelimit.settings import GROUPS, environment_remarks, load
+from serving.settings import SettingsError
 
 
 def test_no_group_is_left_out() -> None:
@@ -28,3 +29,29 @@ def test_memcache_is_told_to_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert any("MEMCACHE_HOST_PORT" in remark for remark in remarks)
     assert not any("secret-host" in remark for remark in remarks)
+
+
+def test_all_that_cannot_be_used_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GRPC_PORT", "SHADOW_MODE", "REDIS_PERSECOND", "DESCRIPTORS_MAX"):
+        monkeypatch.setenv(name, "wrong")
+
+    with pytest.raises(SettingsError) as raised:
+        load()
+
+    assert [problem.partition(":")[0] for problem in str(raised.value).split("; ")] == [
+        "GRPC_PORT", "REDIS_PERSECOND", "DESCRIPTORS_MAX", "SHADOW_MODE",
+    ]  # fmt: skip
+
+
+def test_a_second_redis_that_is_off_may_be_set_up_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PERSECOND_TIMEOUT", "soon")
+
+    assert load().redis_per_second is None
+
+
+def test_one_that_is_on_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PERSECOND", "true")
+    monkeypatch.setenv("REDIS_PERSECOND_TIMEOUT", "soon")
+
+    with pytest.raises(SettingsError, match="REDIS_PERSECOND_TIMEOUT"):
+        load()

@@ -2,7 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from serving.settings import LogSettings, RedisSettings, SettingsError, StatsSettings, pairs, read, seconds
+from serving.settings import (
+    Group,
+    GrpcSettings,
+    HttpSettings,
+    LogSettings,
+    RedisSettings,
+    SettingsError,
+    StatsSettings,
+    check,
+    pairs,
+    read,
+    seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +74,33 @@ def test_a_word_of_a_few_may_be_written_as_one_likes(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LOG_LEVEL", "info")
 
     assert read(LogSettings).log_level == "INFO"
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        (GrpcSettings, "GRPC_PORT", "65536"),
+        (HttpSettings, "DEBUG_PORT", "-1"),
+        (GrpcSettings, "QUEUE_CALLS_MAX", "0"),
+        (GrpcSettings, "BATCHES_IN_FLIGHT_MAX", "0"),
+        (StatsSettings, "STATS_FLUSH_INTERVAL", "0s"),
+        (StatsSettings, "PROMETHEUS_ADDR", "9090"),
+        (StatsSettings, "PROMETHEUS_ADDR", ":99999"),
+        (RedisSettings, "REDIS_TIMEOUT", "0"),
+    ],
+)
+def test_what_would_serve_nobody_is_refused(
+    group: type[Group], name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=rf"^{name}: .*\(is '{value}'\)$"):
+        read(group)
+
+
+def test_what_cannot_be_used_is_named_for_all_groups_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    monkeypatch.setenv("REDIS_TIMEOUT", "soon")
+
+    with pytest.raises(SettingsError, match=r"^LOG_LEVEL: .*; REDIS_TIMEOUT: not a duration"):
+        check([LogSettings, GrpcSettings, RedisSettings])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.tls import Followed, TlsFiles
+from serving.settings import GrpcSettings, SettingsError
+from serving.tls import Followed, TlsFiles, tls_files
 from tests.fakes.certificates import Issued, issue, make_ca
 
 # What is asked before each handshake; tests/wire shows that it is.
@@ -43,6 +44,25 @@ def test_unusable_files_are_no_change_and_logged_once(tls: Tls, pair: Issued, ca
 
     assert [tls.changed(), tls.changed()] == [None, None]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_what_is_wrong_with_files_names_them(pair: Issued, tmp_path: Path) -> None:
+    other = issue(make_ca(tmp_path, "other"), ["127.0.0.1"], "other")
+
+    with pytest.raises(FileNotFoundError, match=r"none\.key"):
+        TlsFiles(str(pair.certificate), str(tmp_path / "none.key")).context()
+    with pytest.raises(ssl.SSLError, match=f"{pair.certificate} and {other.key}: KEY_VALUES_MISMATCH"):
+        TlsFiles(str(pair.certificate), str(other.key)).context()
+    with pytest.raises(ssl.SSLError, match=str(pair.key)):
+        TlsFiles(str(pair.certificate), str(pair.key), str(pair.key)).context()
+
+
+@pytest.mark.parametrize("given", [{}, {"grpc_server_tls_cert": "server.crt"}])
+def test_tls_without_a_file_is_refused_by_the_name_of_its_setting(given: dict[str, str]) -> None:
+    name = "GRPC_SERVER_TLS_KEY" if given else "GRPC_SERVER_TLS_CERT"
+
+    with pytest.raises(SettingsError, match=f"^{name}: no file is named"):
+        tls_files(GrpcSettings(grpc_server_use_tls=True, **given))
 
 
 def test_a_file_that_comes_back_is_a_change(tls: Tls, pair: Issued, caplog: pytest.LogCaptureFixture) -> None:
