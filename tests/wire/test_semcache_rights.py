@@ -28,9 +28,6 @@ from tests.fakes.semcache_service import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PASSWORD = "How do I reset my password?"
-NEAR = "How can I reset my password?"
-
 
 @pytest_asyncio.fixture(params=["front", "grpcio"], scope="module", loop_scope="module")
 async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
@@ -75,12 +72,14 @@ async def judge(served: Served, token: str, **fields: Any) -> tuple[str, bool, b
     return "OK", response.quarantined, response.learned
 
 
-@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
-async def test_who_speaks_for_a_tenant_teaches_nothing_by_anothers_lookup(served: Served, *, is_gone: bool) -> None:
+@pytest.mark.parametrize(("is_gone", "what"), [(False, "reset my password"), (True, "cancel my order")])
+async def test_who_speaks_for_a_tenant_teaches_nothing_by_anothers_lookup(
+    served: Served, what: str, *, is_gone: bool
+) -> None:
     lookups = {}
     for tenant in ("acme", "globex"):
-        await served.call(store(PASSWORD, namespace="guarded", tenant=tenant), TOKEN)
-        lookups[tenant] = await served.call(lookup(NEAR, namespace="guarded", tenant=tenant), TOKEN)
+        await served.call(store(f"How do I {what}?", namespace="guarded", tenant=tenant), TOKEN)
+        lookups[tenant] = await served.call(lookup(f"How can I {what}?", namespace="guarded", tenant=tenant), TOKEN)
         if is_gone:
             await served.call(wire.InvalidateRequest(namespace="guarded", tenant=tenant), TOKEN)
 
