@@ -27,6 +27,7 @@ from semcache.config.source import NamespaceSource
 from semcache.embedder import Embedder
 from semcache.errors import SemcacheError
 from semcache.evidence import ORIGINS
+from semcache.gauges import show_gates
 from semcache.judging import Judges
 from semcache.learned import Learned
 from semcache.lease import Leases
@@ -101,6 +102,7 @@ class Service:
             clock,
             self.registry,
         )
+        show_gates(self.registry, lambda: self.source.current.members, self.models, self.judges)
         self.tracing: list[Part] = []
         self.grpc = self._grpc()
 

@@ -143,6 +143,14 @@ class Judges:
         gate = self.gate(namespace, model)
         return Standing(len(gate.labels), _report(gate, namespace, gate.report()), self._shadow(namespace, gate))
 
+    def least(self, namespace: Namespace, model: str) -> float:
+        """Return from where a namespace serves: its similarity, or the confidence that its target asks; 1: it is closed."""
+        if namespace.threshold is not None:
+            return namespace.threshold
+        gate = self.gate(namespace, model)
+        threshold = gate.report().threshold
+        return 1.0 if threshold.is_closed else gate.peek(threshold.score).confidence
+
     def shadow_serves(self, namespace: Namespace, model: str, ticket: Ticket) -> bool:
         """Return whether the namespace's shadow setting would serve what a judged lookup came to."""
         shadow = namespace.shadow
