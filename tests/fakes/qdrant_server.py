@@ -39,6 +39,7 @@ class QdrantServer:
         self.calls: list[str] = []
         self.strict: dict[str, models.StrictModeConfig] = {}
         self.indexed: dict[str, set[str]] = {}
+        self.copies: dict[str, tuple[int, int]] = {}
         self.port = 0
         self._credentials = credentials
         self._client = AsyncQdrantClient(location=":memory:")
@@ -47,10 +48,15 @@ class QdrantServer:
     async def start(self) -> None:
         self._server.add_generic_rpc_handlers([_Handlers(self)])
         if self._credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         else:
-            self.port = self._server.add_secure_port("localhost:0", self._credentials)
+            self.port = self._server.add_secure_port(f"localhost:{self.port}", self._credentials)
         await self._server.start()
+
+    async def leave(self) -> None:
+        """Be away, with what there is kept; `start` comes back to the same port."""
+        await self._server.stop(None)
+        self._server = grpc.aio.server()
 
     async def stop(self) -> None:
         self.released.set()
@@ -75,12 +81,17 @@ class QdrantServer:
 
     async def _create(self, request: Any) -> Any:
         name = request.collection_name
+        self.copies[name] = (request.replication_factor, request.write_consistency_factor)
         await self._client.create_collection(
             name, vectors_config=GrpcToRest.convert_vectors_config(request.vectors_config)
         )
         if request.HasField("strict_mode_config"):
             self.strict[name] = GrpcToRest.convert_strict_mode_config(request.strict_mode_config)
         self.indexed[name] = set()
+        return wire.CollectionOperationResponse(result=True)
+
+    async def _update(self, request: Any) -> Any:
+        self.strict[request.collection_name] = GrpcToRest.convert_strict_mode_config(request.strict_mode_config)
         return wire.CollectionOperationResponse(result=True)
 
     async def _collection_exists(self, request: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,45 @@ async def test_an_epoch_never_goes_back_where_clocks_differ(server: QdrantServer
     assert await ahead.moments(["support"]) == [Moment(high)]
     await ahead.stop()
     await behind.stop()
+
+
+@pytest.mark.parametrize(("copies", "least"), [(1, 1), (2, 2), (3, 2), (5, 3)])
+async def test_what_was_invalidated_is_written_to_most_copies(server: QdrantServer, copies: int, least: int) -> None:
+    stores = stores_at(server, replication_factor=copies)
+    await stores.start()
+    await stores.open(MODEL)
+
+    assert server.copies == {"weir_epochs": (copies, least), f"weir_model_{MODEL.slug}": (copies, 1)}
+    await stores.stop()
+
+
+async def test_a_collection_that_was_made_under_other_settings_takes_the_new_ones(server: QdrantServer) -> None:
+    before, after = stores_at(server, query_entries_max=2), stores_at(server, query_entries_max=50)
+    await before.start()
+    await (await before.open(MODEL)).add([row(f"p{number}") for number in range(20)])
+    await after.start()
+
+    store = await after.open(MODEL)
+
+    assert len((await store.scan(Selector(), 50)).entries) == 20
+    await before.stop()
+    await after.stop()
+
+
+async def test_a_server_that_comes_back_is_found_with_what_it_had(server: QdrantServer) -> None:
+    stores = stores_at(server, timeout=5.0)
+    await stores.start()
+    store = await stores.open(MODEL)
+    await store.add([row("p1")])
+    await server.leave()
+    with pytest.raises(StoreUnavailable):
+        await store.count(Selector())
+    await server.start()
+    async with asyncio.timeout(50):
+        while not store.is_healthy:
+            with suppress(StoreUnavailable):
+                await store.count(Selector())
+            await asyncio.sleep(0.05)
+
+    assert await store.count(Selector()) == 1
+    await stores.stop()

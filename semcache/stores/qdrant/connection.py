@@ -24,6 +24,15 @@ IN_PROCESS = ":memory:"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # Of a server's error text: enough to act on, too little to carry an entry.
 _DETAIL_MAX = 200
+# Left to itself gRPC waits for up to two minutes before it looks again whether a server is back, and never finds out that
+# one has gone without a word.
+_CHANNEL = {
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 1_000,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+}
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _HTTP_AWAY = {502, 503}
 _HTTP_LATE = {408, 504}
@@ -94,10 +103,10 @@ class Connection:
         key = settings.api_key.get_secret_value()
         if key and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
             raise ConfigError("QDRANT_API_KEY would be sent without TLS: QDRANT_URL must be https://")
-        authority: dict[str, Any] = {}
+        authority: dict[str, Any] = {"grpc_options": dict(_CHANNEL)}
         if settings.tls_cacert:
             authority["verify"] = ssl.create_default_context(cafile=settings.tls_cacert)
-            authority["grpc_options"] = {"root_certificates": Path(settings.tls_cacert).read_bytes()}
+            authority["grpc_options"]["root_certificates"] = Path(settings.tls_cacert).read_bytes()
         # The key goes as a header: given as `api_key`, the client warns about loopback.
         return AsyncQdrantClient(
             url=url,

@@ -23,6 +23,7 @@ from semcache.stores.qdrant.schema import (
     INDEXES,
     collection,
     epoch_collection,
+    strict_mode,
     to_filter,
 )
 from semcache.stores.qdrant.store import QdrantStore
@@ -63,6 +64,11 @@ class QdrantStores:
             if slug not in self._stores:
                 name = self._models + slug
                 await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
+                # One that was made under other settings refuses what these allow.
+                changed = self._client.update_collection(
+                    name, strict_mode_config=strict_mode(self._settings), timeout=self._bound
+                )
+                await self._run(changed, is_admin=True)
                 await self._upsert([_point(_model(slug), {"model": asdict(identity)})])
                 page_max = self._settings.query_entries_max
                 self._stores[slug] = QdrantStore(self._connection, name, identity, page_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qdrant_client import models
 
@@ -18,6 +19,8 @@ from semcache.stores.vectors import from_list
 
 # Vectors are compared as int8 first; this many times more are compared again as they are.
 _OVERSAMPLING = 2.0
+# Through one leader: written weakly, two replicas that change one entry at once may leave its copies different for good.
+_WRITE: Mapping[str, Any] = {"wait": True, "ordering": models.WriteOrdering.MEDIUM}
 
 
 class QdrantStore:
@@ -82,7 +85,7 @@ class QdrantStore:
             models.PointStruct(id=each.entry.id, vector=each.embedding.tolist(), payload=to_payload(each.entry))
             for each in entries
         ]
-        await self._connection.run(self._connection.client.upsert(self._collection, points, wait=True))
+        await self._connection.run(self._connection.client.upsert(self._collection, points, **_WRITE))
 
     async def publish(self, entries: Sequence[Entry]) -> None:
         """Have pending entries be served."""
@@ -102,7 +105,7 @@ class QdrantStore:
             )
             for conditions, record in records
         ]
-        await self._connection.run(self._connection.client.batch_update_points(self._collection, changes, wait=True))
+        await self._connection.run(self._connection.client.batch_update_points(self._collection, changes, **_WRITE))
 
     async def remove(self, selector: Selector, limit: int) -> int:
         """Remove selected entries."""
@@ -164,5 +167,5 @@ class QdrantStore:
         if ids:
             # The conditions again: an entry that was stored anew in between is not selected any more.
             doomed = models.FilterSelector(filter=to_filter([*conditions, ("in", "id", ids)]))
-            await self._connection.run(client.delete(self._collection, doomed, wait=True))
+            await self._connection.run(client.delete(self._collection, doomed, **_WRITE))
         return len(ids)
