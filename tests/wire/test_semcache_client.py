@@ -184,7 +184,7 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     found = await weir("lookup", NEAR, "--tenant", "acme", "--json")
     bad = await weir("lookup", "", "--tenant", "acme")
     stats = await weir("cache", "stats", "--json")
-    table = await weir("cache", "stats", "--one")
+    table = await weir("cache", "stats")
     exported = await weir("cache", "export", file)
     dry = await weir("cache", "invalidate", "--tag", "faq", "--dry-run")
     forgotten = await weir("cache", "invalidate", "--tenant", "acme")
@@ -197,7 +197,7 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     assert "not kept: deictic" in refused.output
     assert "INVALID_ARGUMENT: prompt.text: is empty" in bad.output
     assert json.loads(found.output)["outcome"] == "semantic"
-    assert {"sales", "support"} <= {state["namespace"] for state in json.loads(stats.output)}
+    assert [state["namespace"] for state in json.loads(stats.output)] == ["sales"]
     assert "sales" in table.output
     assert (exported.output, dry.output) == ("1 entries exported\n", "1 entries would be forgotten\n")
     assert forgotten.output == "1 entries are forgotten\nno text of them is left in the files of the store\n"
@@ -205,6 +205,43 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     assert (again.exit_code, again.output.splitlines()[-1]) == (0, "By mail.")
     assert json.loads(migration.output) == {}
     assert mode(file) == 0o600
+
+
+async def test_an_export_that_fails_leaves_the_one_before(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "sales.entries"
+    file.write_text("the one before")
+    file.chmod(0o644)
+
+    async def export(namespace: str) -> Result:
+        return await asyncio.to_thread(
+            invoke, "cache", "export", str(file), "--target", served.target, "--namespace", namespace
+        )
+
+    failed, kept = await export("nowhere"), file.read_text()
+    done = await export("sales")
+
+    assert (failed.exit_code, kept, done.exit_code) == (2, "the one before", 0)
+    assert (list(await asyncio.to_thread(tmp_path.iterdir)), mode(str(file))) == ([file], 0o600)
+
+
+async def test_statistics_are_of_all_or_of_the_namespace_that_is_named(served: Served) -> None:
+    async def names(*options: str) -> set[str]:
+        result = await asyncio.to_thread(invoke, "cache", "stats", "--json", "--target", served.target, *options)
+        return {state["namespace"] for state in json.loads(result.output)}
+
+    assert await names("--namespace", "sales") == {"sales"}
+    assert {"sales", "support"} <= await names()
+    assert {"sales", "support"} <= await names("--namespace", "sales", "--all")
+
+
+@pytest.mark.parametrize("command", [["lookup", PASSWORD], ["store", PASSWORD, "By mail."]], ids=lambda words: words[0])
+async def test_what_is_no_pair_and_a_cache_that_is_away_are_told(command: list[str]) -> None:
+    away = [*command, "--target", "127.0.0.1:1"]
+
+    pair, silent = [await asyncio.to_thread(invoke, *away, *more) for more in (("--scope", "app"), ())]
+
+    assert (pair.exit_code, "'app' is not NAME=VALUE" in pair.output) == (2, True)
+    assert (silent.exit_code, "the cache did not answer" in silent.output) == (2, True)
 
 
 async def test_a_file_that_is_no_export_is_told(served: Served, tmp_path: Path) -> None:

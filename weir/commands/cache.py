@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+from click.core import ParameterSource
 from google.protobuf import proto
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
@@ -36,10 +38,13 @@ def cache() -> None:
 
 @cache.command()
 @cache_options
-@click.option("--all/--one", "is_all", default=True, help="All namespaces, or the one of --namespace.")
+@click.option("--all/--one", "is_all", default=None, help="All namespaces, as without --namespace, or one.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON instead of a table.")
-def stats(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+@click.pass_context
+def stats(context: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - click passes options by name
     """Show hits, errors with their bounds, entries and savings, as one replica has counted them."""
+    if options["is_all"] is None:
+        options["is_all"] = context.get_parameter_source("namespace") is ParameterSource.DEFAULT
     run(_stats(options))
 
 
@@ -122,20 +127,40 @@ async def _invalidate(options: dict[str, Any]) -> int:
 @click.option("--tenant", help="Only entries of this tenant.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path, **options: Any) -> None:  # noqa: ANN401 - click passes options by name
-    """Write all live entries of a namespace to FILE, readable by its owner only: prompts and answers are in it."""
-    run(_export(file, options))
+    """Write all live entries of a namespace to FILE, readable by its owner only: prompts and answers are in it.
+
+    FILE is whole or what it was before.
+    """
+    with _whole(file) as opened:
+        run(_export(opened, options))
 
 
-async def _export(file: Path, options: dict[str, Any]) -> int:
+async def _export(file: BinaryIO, options: dict[str, Any]) -> int:
     entries = 0
     async with client(options) as connection:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            async for part in connection.export(options["tenant"]):
-                entries += part.WhichOneof("part") == "entry"
-                proto.serialize_length_prefixed(part, opened)  # type: ignore[arg-type]  # any file will do
-    click.echo(f"{entries} entries exported")
+        async for part in connection.export(options["tenant"]):
+            entries += part.WhichOneof("part") == "entry"
+            proto.serialize_length_prefixed(part, file)  # type: ignore[arg-type]  # any file will do
+    click.echo(f"{entries} entries exported", err=True)
     return 0
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `file` if the command ends well; what is none (/dev/stdout) is written to."""
+    is_replaced = file.is_file() or not file.exists()
+    written = file.with_name(f"{file.name}.part") if is_replaced else file
+    opened = os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    try:
+        with opened:
+            yield opened
+    except SystemExit as ending:
+        if is_replaced and not ending.code:
+            written.replace(file)
+        raise
+    finally:
+        if is_replaced:
+            written.unlink(missing_ok=True)
 
 
 @cache.command("import")

@@ -52,6 +52,8 @@ def scope_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def scope(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a scope among a command's options."""
+    if bad := [pair for pair in options["pairs"] if not pair.partition("=")[0] or "=" not in pair]:
+        raise click.BadParameter(f"{bad[0]!r} is not NAME=VALUE", param_hint="--scope")
     pairs = dict(pair.partition("=")[::2] for pair in options["pairs"])
     named = {name: options[name] for name in ("tenant", "user", "model", "system_prompt")}
     return {name: value for name, value in {**named, **pairs}.items() if value is not None}

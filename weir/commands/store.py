@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from semcache.client import Completion
-from weir.commands.cache_options import STATUS_MISS, cache_options, client, run, scope, scope_options
+from weir.commands.cache_options import STATUS_ERROR, STATUS_MISS, cache_options, client, run, scope, scope_options
 
 
 @click.command(
@@ -41,5 +41,8 @@ async def _store(prompt: str, text: str, options: dict[str, Any]) -> int:
     if stored.is_stored:
         click.echo(stored.entry_id)
         return 0
+    if stored.refusal == "unreachable":
+        click.echo("the cache did not answer", err=True)
+        return STATUS_ERROR
     click.echo(f"not kept: {stored.refusal}{f' ({stored.detail})' if stored.detail else ''}", err=True)
     return STATUS_MISS
