@@ -94,7 +94,7 @@ class Retention(_Block):
     tags_max: int = Field(default=16, ge=0)
     """Tags of one answer, each of 128 bytes at most; the same bounds hold for pairs of source metadata."""
     finish_reasons: frozenset[str] = frozenset({"stop"})
-    """Ways to end that count as complete."""
+    """Ways to end that count as complete. Add the words of a provider that are offered as they are: `end_turn`, `STOP`."""
     tool_calls: bool = False
     """Keep answers that call tools."""
     temperature_max: float = Field(default=1.0, ge=0)
@@ -189,8 +189,12 @@ class Namespace(Demand):
         return any(rule.matches(who) and rule.allows(role, tenant) for rule in self.callers)
 
     def missing(self, scope: Scope) -> str:
-        """Return the first required field that a scope lacks; empty where there is none."""
-        return next((name for name in sorted(self.required) if getattr(scope, name) in (None, "")), "")
+        """Return the first required field that a scope lacks; empty where there is none. Blanks say nothing."""
+        return next((name for name in sorted(self.required) if _is_unsaid(getattr(scope, name))), "")
+
+
+def _is_unsaid(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 class Namespaces:

@@ -83,7 +83,7 @@ class Cold:
             raise Refused.field("entry_id", "is missing, and lookup_id names none")
         _check_entry_id(entry)
         if request.judgement not in {wire.JUDGEMENT_RIGHT, wire.JUDGEMENT_WRONG}:
-            raise Refused.field("judgement", "is missing")
+            raise Refused.field("judgement", "neither RIGHT nor WRONG" if request.judgement else "is missing")
         if ticket is not None:
             _check_whose(namespace, call.caller, ticket)
         found = await self._cache.curating.find(namespace, entry)

@@ -14,10 +14,10 @@ from semcache.api.reading import (
     Refused,
     decode,
     read_completion,
-    read_number,
     read_scope,
     read_seconds,
     read_share,
+    read_temperature,
     read_turn,
 )
 from semcache.api.writing import write_answer, write_kept
@@ -116,7 +116,9 @@ class Hot:
             ttl_seconds=read_seconds("ttl", request.ttl),
             tags=tuple(dict.fromkeys(request.tags)),
             source=dict(request.source),
-            temperature=read_number("temperature", request.temperature) if request.HasField("temperature") else None,
+            temperature=read_temperature("temperature", request.temperature)
+            if request.HasField("temperature")
+            else None,
         )
 
 

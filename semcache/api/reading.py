@@ -62,7 +62,7 @@ def read_json(name: str, text: str) -> Json:
         Refused: it is none, or nested too deep.
     """
     try:
-        value: Json = json.loads(text, parse_constant=_no_constant)
+        value: Json = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
         canonical_json(value)
     except (ValueError, RecursionError) as error:
         raise Refused.field(name, f"not JSON: {str(error)[:_DETAIL_MAX]}") from None
@@ -122,7 +122,8 @@ def read_completion(completion: wire.Completion) -> Completion:
     Raises:
         Refused: its tool calls are no JSON list.
     """
-    if completion.tool_calls and not isinstance(read_json("completion.tool_calls", completion.tool_calls), list):
+    calls = read_json("completion.tool_calls", completion.tool_calls) if completion.tool_calls else []
+    if not isinstance(calls, list):
         raise Refused.field("completion.tool_calls", "not a JSON array")
     usage = completion.usage
     return Completion(
@@ -130,7 +131,7 @@ def read_completion(completion: wire.Completion) -> Completion:
         finish_reason=completion.finish_reason or "stop",
         role=completion.role or "assistant",
         model=completion.model,
-        tool_calls=completion.tool_calls,
+        tool_calls=completion.tool_calls if calls else "",
         usage=Usage(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens),
         body=completion.body,
         media_type=completion.media_type,
@@ -160,14 +161,14 @@ def read_share(name: str, value: float) -> float:
     return value
 
 
-def read_number(name: str, value: float) -> float:
-    """Return a finite number.
+def read_temperature(name: str, value: float) -> float:
+    """Return a finite number that is not negative.
 
     Raises:
         Refused: it is none.
     """
-    if not math.isfinite(value):
-        raise Refused.field(name, f"not a number: {value}")
+    if not math.isfinite(value) or value < 0:
+        raise Refused.field(name, f"not a number from 0 on: {value:g}")
     return value
 
 
@@ -180,3 +181,11 @@ def _said(name: str, text: str) -> str:
 
 def _no_constant(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
+
+
+def _object(members: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(members)
+    # Of two members of one name readers take the first, the last or both: two requests that differ would be one scope.
+    if len(value) < len(members):
+        raise ValueError("an object has two members of one name")
+    return value

@@ -67,6 +67,10 @@ BAD: dict[str, tuple[Any, str]] = {
         lookup("x", scope={"sampling": '{"t": NaN}'}),
         "scope.sampling: not JSON: NaN is no JSON",
     ),
+    "two members of one name": (
+        lookup("x", scope={"tools": '[{"a": 1, "a": 2}]'}),
+        "scope.tools: not JSON: an object has two members of one name",
+    ),
     "half a surrogate pair": (lookup("x", scope={"tools": r'"\ud800"'}), "scope.tools: not JSON: text has half"),
     "JSON that is too deep": (
         lookup("x", scope={"response_format": DEEP}),
@@ -87,7 +91,8 @@ BAD: dict[str, tuple[Any, str]] = {
         "completion: is missing",
     ),
     "a negative life": (store("x", ttl=Duration(seconds=-1)), "ttl: is negative"),
-    "a temperature that is none": (store("x", temperature=float("inf")), "temperature: not a number: inf"),
+    "a temperature that is none": (store("x", temperature=float("inf")), "temperature: not a number from 0 on: inf"),
+    "a negative temperature": (store("x", temperature=-0.1), "temperature: not a number from 0 on: -0.1"),
     "an empty tag": (store("x", tags=["a", ""]), "tags: one is empty"),
     "tool calls that are no list": (
         *(store("x", completion={"tool_calls": "{}"}), "completion.tool_calls: not a JSON array"),
@@ -103,6 +108,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a scope that is none": (invalidate(scope_id="xyz"), "scope_id: not the fingerprint of a scope"),
     "a scope with bad JSON": (invalidate(scope=wire.Scope(tools="{")), "scope.tools: not JSON"),
     "no judgement": (feedback(entry_id=ID, judgement=0), "judgement: is missing"),
+    "a judgement of another kind": (feedback(entry_id=ID, judgement=7), "judgement: neither RIGHT nor WRONG"),
     "a judgement of nothing": (feedback(), "entry_id: is missing, and lookup_id names none"),
     "a judgement by a foreign name": (
         feedback(lookup_id="abc"),

@@ -163,6 +163,13 @@ async def test_what_is_not_kept_is_told(served: Served, tenant: str, fields: Any
     assert (response.stored, wire.Refusal.Name(response.refusal), response.entry_id) == (False, refusal, "")
 
 
+async def test_an_empty_list_of_tool_calls_is_none(served: Served, tenant: str) -> None:
+    stored = await served.call(store(PASSWORD, tenant=tenant, completion={"tool_calls": "[]"}))
+    found = await served.call(lookup(PASSWORD, tenant=tenant))
+
+    assert (stored.stored, found.completion.tool_calls) == (True, "")
+
+
 async def test_a_life_is_cut_to_the_most(served: Served, tenant: str) -> None:
     response = await served.call(store(PASSWORD, tenant=tenant, ttl=Duration(seconds=10**7)))
 

@@ -70,7 +70,7 @@ def test_target_and_threshold_exclude_each_other() -> None:
         Namespace(name="support", callers=(OPEN,), target_error=0.01, threshold=0.9)
 
 
-@pytest.mark.parametrize(("tenant", "missing"), [(None, "tenant"), ("", "tenant"), ("acme", "")])
+@pytest.mark.parametrize(("tenant", "missing"), [(None, "tenant"), ("", "tenant"), (" \t", "tenant"), ("acme", "")])
 def test_a_required_field_must_say_something(tenant: str | None, missing: str) -> None:
     assert namespace().missing(Scope("support", tenant=tenant)) == missing
 
