@@ -86,7 +86,8 @@ class Desk:
         if self._rights.allows(Identity(caller.sans, caller.token), role, domain):
             return
         if self._rights.is_empty:
-            raise Refused(Failure(StatusCode.PERMISSION_DENIED, "nobody may: no callers are configured"))
+            why = "nobody may: API_TOKEN and API_CALLERS_PATH name no caller"
+            raise Refused(Failure(StatusCode.PERMISSION_DENIED, why))
         if not caller.sans and not caller.token:
             raise Refused(Failure(StatusCode.UNAUTHENTICATED, f"`{role}` needs a certificate or a token"))
         raise Refused(Failure(StatusCode.PERMISSION_DENIED, f"the caller may not `{role}` in this domain"))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weir.client import Answer, Answers, AskError, Client, Entries
+from weir.durations import spoken
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -145,4 +146,4 @@ def _row(answer: Answer) -> tuple[str | Text, ...]:
         # Nothing matched, or the rule is unlimited: only the latter says that something remains.
         return descriptor, code, "unlimited" if answer.remaining else "none", "", ""
     limit = f"{answer.amount} per {answer.unit}{f' ({answer.name})' if answer.name else ''}"
-    return descriptor, code, limit, str(answer.remaining), f"{answer.reset_seconds} s"
+    return descriptor, code, limit, str(answer.remaining), spoken(answer.reset_seconds)

@@ -24,11 +24,14 @@ def check_config(directory: Path, merge_domain_config: bool) -> None:  # noqa: F
     Exits with 0 if there is none, and with 1 otherwise.
     """
     # Imported here: the other commands do without the service's dependencies.
-    from ratelimit.config.files import check  # noqa: PLC0415
+    from ratelimit.config.files import check, list_files  # noqa: PLC0415
+    from ratelimit.settings import ConfigSettings  # noqa: PLC0415
 
     problems = check(directory, merge=merge_domain_config)
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
         sys.exit(1)
+    if not list_files(directory, ignore_dotfiles=False, files_max=ConfigSettings().config_files_max).files:
+        click.echo(f"{directory}: there are no files in it", err=True)
     click.echo("all rate limit configs ok")

@@ -15,6 +15,7 @@ from protos.ratelimit.v1 import limiter_pb2
 from weir.client import Entries
 from weir.commands.admin_options import admin_options, as_json, client, descriptors, run
 from weir.commands.check import Descriptor
+from weir.durations import spoken
 
 _given = click.argument("given", metavar="KEY=VALUE,…", nargs=-1, required=True, type=Descriptor())
 _domain = click.option("--domain", required=True, help="Set of rules.")
@@ -148,4 +149,4 @@ def _row(counter: limiter_pb2.Counter) -> tuple[str, ...]:
     numbers = (f"{number:,}" for number in (counter.spent, counter.held, counter.remaining))
     algorithm = "" if counter.algorithm == "fixed_window" else f", {counter.algorithm}"
     own = f" (the rule says {counter.own_limit:,})" if counter.HasField("own_limit") else ""
-    return (f"{counter.limit:,} per {counter.window}{algorithm}{own}", *numbers, f"{counter.reset.ToSeconds()} s")
+    return (f"{counter.limit:,} per {counter.window}{algorithm}{own}", *numbers, spoken(counter.reset.ToSeconds()))

@@ -46,7 +46,7 @@ def test_a_table_tells_unlimited_from_unmatched() -> None:
         ["user=alice, model=", "OVER_LIMIT", "300 per minute (small)", "0", "20 s"],
         ["user=acme", "OK", "unlimited", "", ""],
         ["user=bob", "OK", "none", "", ""],
-        ["user=carol", "OK", "10 per day", "4", "100 s"],
+        ["user=carol", "OK", "10 per day", "4", "1 min 40 s"],
     ]
     assert "overall: OVER_LIMIT" in capture.get()
 

@@ -37,6 +37,13 @@ def test_good_rules_are_said_to_be_good(tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (0, "all rate limit configs ok\n")
 
 
+def test_a_folder_without_rules_is_no_error_and_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["check-config", str(tmp_path)])
+
+    assert (result.exit_code, result.stdout) == (0, "all rate limit configs ok\n")
+    assert result.stderr == f"{tmp_path}: there are no files in it\n"
+
+
 def test_every_problem_of_every_file_is_printed_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     (tmp_path / "b.yaml").write_text(BAD)
