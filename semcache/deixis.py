@@ -55,11 +55,20 @@ _SHOWN = "|".join(
         """
     )
 )
+# One of these is in whatever the pattern matches.
+_MARKS = ("this", "these", "following", "attached", "above", "below")
 _BESIDE = re.compile(
     rf"\b(?:this|these|(?:the )?(?:following|attached|above|below))(?: \w+){{0,3}}? (?:{_SHOWN})s?\b"
     rf"|\b(?:{_SHOWN})s? (?:above|below|attached)\b",
     re.IGNORECASE,
 )
+
+
+def _may_be_beside(text: str) -> bool:
+    """Return False where the pattern cannot match, which it takes half of all the time here to find out."""
+    lowered = text.lower()
+    # Beyond ASCII there are other letters that are equal to these but for their case.
+    return not text.isascii() or any(mark in lowered for mark in _MARKS)
 
 
 def is_deictic(text: str) -> bool:
@@ -71,6 +80,6 @@ def is_deictic(text: str) -> bool:
     if len(words) <= _POINTING_WORDS_MAX and not _POINTING.isdisjoint(words):
         return True
     # A prompt of several lines, or a long one, can hold what it speaks of.
-    if "\n" not in text and len(words) <= _SHOWN_WORDS_MAX and _BESIDE.search(text):
+    if "\n" not in text and len(words) <= _SHOWN_WORDS_MAX and _may_be_beside(text) and _BESIDE.search(text):
         return True
     return len(words) <= _ORDER_WORDS_MAX and words[0] in _ORDERS

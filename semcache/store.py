@@ -49,9 +49,6 @@ class Candidate:
     similarity: float
     """Cosine."""
     prompt: str = field(repr=False)
-    created_at: float
-    expires_at: float
-    record: Record
     entry: Entry | None = field(default=None, repr=False)
     """All of it, where the store brought it along: only that of the nearest, and only from `whole_from` on."""
 

@@ -22,6 +22,7 @@ from semcache.invalidation import Moment
 
 _BYTES_MAX = 1_024
 _WHOSE_DIGITS = 16
+_JSON = json.JSONEncoder(separators=(",", ":"), default=astuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def whose(scope: ScopeId, tenant: str | None) -> str:
 
 def write(value: Ticket | Held) -> str:
     """Return the opaque form."""
-    text = json.dumps(astuple(value), separators=(",", ":"))
+    # Not astuple, which copies whatever it finds: every lookup gets a name.
+    text = _JSON.encode([getattr(value, each) for each in value.__slots__])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

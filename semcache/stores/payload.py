@@ -1,8 +1,8 @@
 """How an entry is a payload beside its vector: fields that are searched by, and one document for the rest.
 
     ns scope tenant tags epoch state created_at expires_at worth     indexed, part of conditions
-    prompt record                                                    read with every candidate
-    doc                                                              read only when the entry itself is, or is brought along
+    prompt                                                           read with every candidate
+    record doc                                                       read only when the entry itself is, or is brought along
 
 Keys are short because they are repeated in every entry. `VERSION` changes when an old payload cannot be read.
 """
@@ -21,7 +21,7 @@ from semcache.store import Candidate
 VERSION = 1
 Payload: TypeAlias = Mapping[str, Any]
 
-CANDIDATE_FIELDS = ["prompt", "created_at", "expires_at", "record"]
+CANDIDATE_FIELDS = ["prompt"]
 """What a search reads of each entry."""
 
 
@@ -83,9 +83,6 @@ def to_candidate(entry_id: str, similarity: float, payload: Payload) -> Candidat
         id=EntryId(entry_id),
         similarity=min(1.0, similarity),
         prompt=payload["prompt"],
-        created_at=float(payload["created_at"]),
-        expires_at=float(payload["expires_at"]),
-        record=to_record(payload),
         entry=to_entry(entry_id, payload) if "doc" in payload else None,
     )
 

@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 LEAVES_MAX = 16
 _FULL = 0xFFFF
+# Place of the lowest bit of every set; of the empty one, which no tree is left with, any.
+_LOWEST = np.array([max(0, (bits & -bits).bit_length() - 1) for bits in range(_FULL + 1)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Forest:
                 row[split.tree] &= _FULL ^ split.left_leaves
                 rows.append(row)
         self._masks = np.array(rows, np.uint16).reshape(len(rows), len(leaves))
-        # Indexed by tree and by the lone bit that is left, as frexp's exponent - 1.
+        # Indexed by tree and by the lowest bit that is left.
         table = np.zeros((len(leaves), LEAVES_MAX), np.float64)
         for tree, values in enumerate(leaves):
             table[tree, : len(values)] = values
@@ -70,6 +72,4 @@ class Forest:
             for offset, thresholds, value in zip(self._offsets, self._thresholds, features, strict=True)
         ]
         left = np.bitwise_and.reduce(self._masks[rows], axis=0)
-        lowest = (left & (~left + np.uint16(1))).astype(np.float32)
-        bits = np.frexp(lowest)[1] - 1
-        return float(self._leaves[self._trees + bits].sum())
+        return float(self._leaves[self._trees + _LOWEST[left]].sum())

@@ -41,9 +41,6 @@ class FakeStore:
                 row.entry.id,
                 min(1.0, float(np.dot(row.embedding, question.embedding))),
                 row.entry.prompt,
-                row.entry.created_at,
-                row.entry.expires_at,
-                row.entry.record,
             )
             for row in self._rows().values()
             if (row.entry.scope, row.entry.epoch) == (question.scope, question.epoch)

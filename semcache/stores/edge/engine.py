@@ -56,14 +56,17 @@ _CHECKED = ("epoch", "state", "created_at", "expires_at")
 # no search goes over all.
 _LINKS = 16
 _CONSTRUCT = 100
-# Entries of a graph that a search looks at: with 64 the nearest of 300,000 entries was missed once in a hundred times, with 128
-# never; of a million 128 missed 7 in a hundred, 256 missed 3 and 512 none (docs/semcache-speed.md).
-_WIDTH_MIN, _WIDTH_MAX, _ENTRIES_FOR_EACH = 128, 512, 2_000
+# Entries of a graph that a search looks at, and so most of what it costs: of 100,000 entries 64 miss the nearest four times
+# in a thousand, 128 three times; of 300,000 64 miss it once in a hundred, 128 never; of a million 128 miss it 7 times, 256
+# three times and 512 never in a hundred (docs/semcache-speed.md).
+_WIDTH_MIN, _WIDTH_MAX, _ENTRIES_FOR_EACH = 64, 512, 2_000
 # Scopes with fewer kilobytes of vectors are read one by one: 10 MB are 6,800 vectors of 384.
 _SCAN_KILOBYTES = 10_000
 # An index is built from so many kilobytes on, and all is one segment: every search visits every segment.
 _INDEX_KILOBYTES = 2_000
 _SEGMENT_KILOBYTES = 1_000_000_000
+
+_RESCORE = edge.QuantizationSearchParams(rescore=True)
 
 _INDEXES: Mapping[str, Any] = {
     "scope": edge.KeywordIndexParams(is_tenant=True),
@@ -118,10 +121,8 @@ class Engine:
 
     def get(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any] | None]:
         """Return payloads in the order asked for."""
-        wanted = [UUID(one) for one in ids]
-        found = {UUID(str(record.id)): record.payload for record in self._shard.retrieve(wanted, True, False)}
-        self._records.merge(found)
-        return [found.get(one) for one in wanted]
+        found = self._payloads(ids)
+        return [found.get(one) for one in ids]
 
     def nearest(self, searches: Sequence[Search], fields: Sequence[str]) -> Sequence[Sequence[Found]]:
         """Return ids, similarities and the payload's `fields` of each search's findings; all of it for a nearest that is near enough.
@@ -137,21 +138,24 @@ class Engine:
             for number, points in zip(again, self._search([searches[n] for n in again], wanted), strict=True):
                 found[number] = points
         self._bring(searches, found)
-        for points in found:
-            self._records.merge({UUID(one): payload for one, _, payload in points})
         return found
 
     def _bring(self, searches: Sequence[Search], found: list[Sequence[Found]]) -> None:
         """Put the whole payload in the place of some fields, where the nearest is wanted so: one frame less, and its answer."""
         wanted = {n: points[0] for n, points in enumerate(found) if points and points[0][1] >= searches[n][4]}
         if wanted:
-            records = self._shard.retrieve([UUID(one) for one, _, _ in wanted.values()], True, False)
-            whole = {str(record.id): record.payload for record in records}
+            whole = self._payloads([one for one, _, _ in wanted.values()])
             for number, (one, similarity, _) in wanted.items():
                 found[number] = [(one, similarity, whole[one]), *found[number][1:]]
 
+    def _payloads(self, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+        # Ids as text: what is not taken apart here and put together there is a tenth of a lone lookup's time in this process.
+        found = {str(record.id): record.payload for record in self._shard.retrieve(list(ids), True, False)}
+        self._records.merge(found)
+        return found
+
     def _search(self, searches: Sequence[Any], fields: Sequence[str]) -> list[Sequence[Found]]:
-        rescore = edge.QuantizationSearchParams(rescore=True)
+        params = edge.SearchParams(hnsw_ef=self._width, quantization=_RESCORE)
         queries = [
             edge.QueryRequest(
                 limit=limit,
@@ -159,7 +163,7 @@ class Engine:
                 filter=_filter(conditions),
                 score_threshold=least,
                 with_payload=list(fields),
-                params=edge.SearchParams(hnsw_ef=self._width, quantization=rescore),
+                params=params,
             )
             for vector, conditions, limit, least, _ in searches
         ]
@@ -260,7 +264,7 @@ class Engine:
 
     def _points(self, records: Sequence[Any]) -> list[Point]:
         points = [(record, record.payload) for record in records]
-        self._records.merge({UUID(str(record.id)): payload for record, payload in points})
+        self._records.merge({str(record.id): payload for record, payload in points})
         return [(str(record.id), array("f", record.vector).tobytes(), payload) for record, payload in points]
 
     def _bring_up_to_date(self, found: Sequence[Any], used: Mapping[UUID, Row]) -> None:

@@ -77,10 +77,10 @@ class Records:
             self._file.execute(f"DELETE FROM records WHERE id IN ({_marks(part)})", part)  # noqa: S608 - as above
             self._wrote()
 
-    def merge(self, payloads: Mapping[UUID, dict[str, Any]]) -> None:
-        """Put what is here into payloads."""
-        for one, numbers, worth in self.of([*payloads]).values():
-            payload = payloads[one]
+    def merge(self, payloads: Mapping[str, dict[str, Any]]) -> None:
+        """Put what is here into payloads, which are named by their ids."""
+        for one, numbers, worth in () if self._is_empty else self.of([UUID(each) for each in payloads]).values():
+            payload = payloads[str(one)]
             payload |= {"record": [payload["record"][0], *numbers]}
             if "worth" in payload:
                 payload["worth"] = worth

@@ -9,6 +9,8 @@ DEICTIC = [
     *("what does that mean", "make it shorter", "Explain this", "can you say that again please", "", "?!", "👍", "1."),
     *("weiter bitte", "oui", "try again", "the second one"),
     *("How do I solve this difficult JEE Advanced question?", "Translate the sentence above to formal German"),
+    *("Name the author of these six well known poems", "Who has sent the attached message to our customers in Spain"),
+    *("Which columns does the table below have in common with ours", "Find the two roots of thi\u017f cubic equation"),
     "What will be the output of the following program?",
 ]
 WHOLE = [

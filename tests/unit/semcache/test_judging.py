@@ -15,7 +15,7 @@ from semcache.tickets import Ticket
 from semcache.verifier.features import Weights
 from semcache.verifier.verdict import CHARACTERS_MAX, Verifier
 from tests.fakes.caches import FOREST, PRIOR, namespace
-from tests.fakes.entries import SCOPE, entry
+from tests.fakes.entries import SCOPE
 
 PASSWORD = "how do I reset my password"
 NEAR = "how do I reset my own password"
@@ -39,8 +39,7 @@ def states(judges: Judges) -> dict[str, object]:
 
 
 def candidate(prompt: str, similarity: float = 0.95) -> Candidate:
-    record = entry(prompt).record
-    return Candidate(entry_id(SCOPE, prompt), similarity, prompt, 0.0, 1.0, record)
+    return Candidate(entry_id(SCOPE, prompt), similarity, prompt)
 
 
 def step(made: Judges, *candidates: Candidate, prompt: str = PASSWORD, **fields: object) -> Step:
