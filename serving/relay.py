@@ -5,7 +5,7 @@
                              └────── write ── _Front
 
 1. A connection counts from its first byte: one too many is closed at once, and a handshake has a
-   bound. A client whose certificate does not bear the name asked for is sent away after it.
+   bound, as have the first words after it. A client whose certificate does not bear the name asked for is sent away after it.
 2. One side is read no more while the other's buffer is full.
 3. A client that has said all stays for its answers (TLS has no such end: there the link ends). A
    link ends when what was written has been sent, or could not be for a second.
@@ -86,6 +86,11 @@ class _Client(_Side):
         self._early: list[bytes | bytearray] | None = []
         """What came with the end of the handshake, before the front was reached; None: it is."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it speaks HTTP/2, as far as a first frame."""
+        return self._sieve.has_begun
+
     def join(self, front: asyncio.Transport) -> None:
         """Pass on what came, and what will."""
         self.other = front
@@ -146,6 +151,7 @@ class _Link:
         self._front = _Front(self)
         self._transports: list[asyncio.Transport] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._hello: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._lost = 0
         self.is_tls = relay.is_tls
@@ -230,12 +236,22 @@ class _Link:
             transport.set_write_buffer_limits(settings.grpc_relay_buffer_bytes_max)
         self._client.join(front)
         client.resume_reading()
+        self._hello = self._loop.call_later(settings.grpc_tls_handshake_timeout, self._expect_hello)
         if settings.grpc_max_connection_age:
             share = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - nobody gains from guessing it
             self._set_timer(self._loop.call_later(share * settings.grpc_max_connection_age, self.part))
 
+    def _expect_hello(self) -> None:
+        """End the link if its client has said nothing: the front would wait for ever."""
+        self._hello = None
+        if not self._client.has_begun:
+            self._relay.failed.add()
+            self.abort()
+
     def _forget(self) -> None:
         self._relay.links.discard(self)
+        if self._hello is not None:
+            self._hello.cancel()
         self.streams.end()
         self._set_timer(None)
 

@@ -129,7 +129,8 @@ class GrpcSettings(Group):
     """DNS name that a client's certificate must carry; empty: any of the CA. A client without it is sent away, by the
     front after the handshake (UNAVAILABLE), by grpcio at each call (PERMISSION_DENIED)."""
     grpc_tls_handshake_timeout: Wait = 10.0
-    """What a client has for its TLS handshake, before the front; grpcio gives 120 s."""
+    """What a client has for its TLS handshake before the front, and after it, or without TLS, for its first HTTP/2 frame;
+    grpcio gives 120 s."""
     grpc_connections_max: Count = 10_000
     """Connections before the front at a time, handshakes included; further ones are closed at once."""
     grpc_relay_buffer_bytes_max: Count = 256 * 1024

@@ -101,6 +101,8 @@ class Sieve:
         self._held = b""
         # Bytes to come that are passed on unseen.
         self._unseen = _PREFACE_BYTES
+        self.has_begun = False
+        """Whether a first frame has come after the preface."""
         # The DATA frame that is open: bytes of its payload to come, and what it belongs to.
         self._rest = 0
         self._padding = 0
@@ -118,6 +120,7 @@ class Sieve:
             data, self._held = self._held + data, b""
         changed: dict[int, int] = {}
         at, end = self._unseen, len(data)
+        self.has_begun = self.has_begun or at < end
         while at < end:
             begun = at
             at = self._follow(data, at, changed) if self._rest else self._begin(data, self._step_over(data, at))

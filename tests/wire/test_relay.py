@@ -135,6 +135,25 @@ async def test_a_client_that_never_shakes_hands_is_sent_away(serve_tls: Serve) -
     assert (served.value("weir.relay.failed"), served.value("weir.relay.connections")) == (1, 0)
 
 
+@pytest.mark.parametrize("said", [b"", http2.PREFACE[:10]], ids=["nothing", "half a preface"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_a_client_that_never_speaks_http2_is_sent_away(
+    said: bytes, serve: Serve, serve_tls: Serve, client_context: ssl.SSLContext, *, is_tls: bool
+) -> None:
+    served = await (serve_tls if is_tls else serve)(grpc_tls_handshake_timeout=2.0)
+    talking, talker = await _open(served, client_context if is_tls else None)
+    talker.write(http2.hello())
+    reader, writer = await _open(served, client_context if is_tls else None)
+    writer.write(said)
+    await http2.until_end(reader)
+    writer.close()
+    talker.write(http2.call(1))
+
+    assert http2.answered(await http2.until_answered(talking, 1)) == [1]
+    assert (served.value("weir.relay.failed"), served.value("weir.relay.connections")) == (1, 1)
+    talker.close()
+
+
 async def test_a_client_that_vanishes_in_its_handshake_leaves_nothing(serve_tls: Serve) -> None:
     served = await serve_tls()
     _, writer = await _open(served)
