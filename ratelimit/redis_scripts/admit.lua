@@ -1,6 +1,11 @@
 -- Admit many ledgers, each by its own rules; `ratelimit/draw.py` has the rules and the words.
 --
--- KEYS[i]    stems of the counters, each once. What belongs to a stem is beside it in its slot, since stems carry a hash tag:
+-- One file, since a script has nothing to import from. What most calls need stands first; the rest is a function that is
+-- called for a ledger that needs it, since to make a function costs a call half a microsecond, needed or not.
+--
+-- KEYS[i]    stems of the counters, each once. In a cluster the keys themselves that draws are about, there or not: where a slot
+--            is on its way to another node they are looked for. The stems are in ARGV then.
+--            What belongs to a stem is beside it in its slot, since stems carry a hash tag:
 --              <stem>:<start>  spent in a fixed window       <stem>:h2  hash: holds and remembered ids by name, and more
 --              <stem>:s        ring of a sliding window      <stem>:d2  sorted set: names by when to look at them again
 --              <stem>:b        "level at" of a bucket        <stem>:r   sorted set: charged ids by when forgotten
@@ -10,8 +15,9 @@
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
--- ARGV[4]    ledgers, as doubles (little end first): the number of draws, negative where all or nothing, and for each draw
---              its stem (of KEYS), terms and id (of ARGV; 0: no id), life * 64 + op * 4 + role, hits, start, end (s);
+-- ARGV[4]    ledgers, as doubles (little end first): the number of draws + 65536 * (times that it follows itself), negative where
+--              all or nothing, and for each draw
+--              its stem (of KEYS; negative: of ARGV), terms and id (of ARGV; 0: no id), life * 64 + op * 4 + role, hits, start, end (s);
 --              life (ms) is that of the hold, 0: the terms' own. As text they cost more to read than the ledgers to admit
 -- ARGV[5..]  ids, and terms "algorithm limit window capacity exhausted hold hold_max remember", and perhaps " tag"
 --
@@ -31,16 +37,13 @@
 -- 2. A counter is read once in a call, however many ledgers speak of it, and written once, at the end: one HMGET, one HSET.
 --    What fails before leaves nothing written.
 --
--- One file, since a script has nothing to import from. What most calls need stands first; the rest is a function that is
--- called for a ledger that needs it, since to make a function costs a call half a microsecond, needed or not.
---
 -- A script and not MULTI: what is written depends on what was read, of several counters at once.
 
 local call, try, find, match, floor, ceil = redis.call, redis.pcall, string.find, string.match, math.floor, math.ceil
 local min, max, format = math.min, math.max, string.format
 local KEYS, ARGV, read_numbers = KEYS, ARGV, struct.unpack
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
-local FORCE, RESERVE, SETTLE, BLOCK, QUOTA = 1, 3, 4, 0, 1
+local FORCE, RESERVE, SETTLE, BLOCK, QUOTA, RUN = 1, 3, 4, 0, 1, 65536
 
 local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
 if now == 0 then
@@ -88,7 +91,7 @@ local counters, changed = {}, {}
 local function counter_at(index)
   local counter = counters[index]
   if not counter then
-    counter = { stem = KEYS[index], spent = {} }
+    counter = { stem = index > 0 and KEYS[index] or ARGV[-index], spent = {} }
     counters[index] = counter
   end
   return counter
@@ -264,11 +267,8 @@ local at, DRAW = 1, '<ddddddd'
 local lone_draw = {}
 
 -- Most ledgers are one charge on one counter without holds and ids: by the same rules, without what they need.
-local function admit_one(t, counter, role, op, is_kept, hits, start_number, finish)
-  local start = text_of(start_number)
-  lone_draw.start, lone_draw.finish = start_number, finish
-  local before, problem = read(counter, t, start)
-  if not before then return problem end
+local function charge(t, counter, role, op, is_kept, hits, start)
+  local before = counter.spent[start]
   local excess = before + hits - t.capacity
   local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
   if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
@@ -277,6 +277,29 @@ local function admit_one(t, counter, role, op, is_kept, hits, start_number, fini
   local after = counter.spent[start]
   if op == FORCE then over, excess = hits > 0 and after > t.capacity, 0 end
   tell(before, after, 0, over and 1 or 0, reset(counter, t, over and excess or 0, after, lone_draw))
+end
+
+-- The same of equal ledgers in a row. Where whole hits leave a counter all together or slice by slice, as many fit as fit at once.
+local function admit_one(t, counter, role, op, is_kept, hits, start_number, finish, times)
+  local start = text_of(start_number)
+  lone_draw.start, lone_draw.finish = start_number, finish
+  local before, problem = read(counter, t, start)
+  if not before then return problem end
+  if times > 1 and hits > 0 and op ~= FORCE and is_kept and role <= QUOTA and t.algorithm ~= 'b' then
+    local fits = max(0, min(times, floor((t.capacity - before) / hits)))
+    if fits > 0 then
+      add(counter, t, start, fits * hits, lone_draw)
+      local reset_ms = reset(counter, t, 0, counter.spent[start], lone_draw)
+      for i = 1, fits do tell(before + (i - 1) * hits, before + i * hits, 0, 0, reset_ms) end
+    end
+    if times > fits then
+      local spent = counter.spent[start]
+      local reset_ms = reset(counter, t, spent + hits - t.capacity, spent, lone_draw)
+      for _ = fits + 1, times do tell(spent, spent, 0, 1, reset_ms) end
+    end
+    return
+  end
+  for _ = 1, times do charge(t, counter, role, op, is_kept, hits, start) end
 end
 
 -- Return what admits all other ledgers, and what writes the holds of a counter. Not indented, being most of the file. ---
@@ -778,32 +801,43 @@ end
 
 local admit_all, write_holds, hold_one
 
-local function admit(width, is_kept)
-  local stem, of_terms, id, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
-  local t, op = terms(of_terms), floor(head / 4)
-  local is_lone = width == 1 and t.remember == 0
-  if is_lone and op <= FORCE and t.hold == 0 then
-    return admit_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
-  end
-  if not admit_all then admit_all, write_holds, hold_one = all_else() end
-  -- A life of its own is above these.
-  if is_lone and t.hold > 0 and id == 0 and (op == RESERVE or op == SETTLE) then
-    return hold_one(t, counter_at(stem), head % 4, op, is_kept, hits, start, finish)
-  end
-  return admit_all(width, is_kept)
-end
-
-while at <= #ledgers do
-  local width = read_numbers('<d', ledgers, at)
-  local is_kept = width < 0
-  if is_kept then width = -width end
-  at = at + 8
-  local problem = admit(width, is_kept)
-  if problem then
-    if find(problem, '^READONLY') then return redis.error_reply(problem) end
+local function fail(problem, times)
+  for _ = 1, problem and times or 0 do
     filled = filled + 1
     reply[filled] = problem
   end
+  return problem
+end
+
+-- Return the last error.
+local function admit(width, is_kept, times)
+  local stem, of_terms, id, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
+  local t, op, role = terms(of_terms), floor(head / 4), head % 4
+  local is_lone = width == 1 and t.remember == 0
+  if is_lone and op <= FORCE and t.hold == 0 then
+    return fail(admit_one(t, counter_at(stem), role, op, is_kept, hits, start, finish, times), times)
+  end
+  if not admit_all then admit_all, write_holds, hold_one = all_else() end
+  local problem
+  for _ = 1, times do
+    -- A life of its own is above these.
+    if is_lone and t.hold > 0 and id == 0 and (op == RESERVE or op == SETTLE) then
+      problem = fail(hold_one(t, counter_at(stem), role, op, is_kept, hits, start, finish), 1)
+    else
+      problem = fail(admit_all(width, is_kept), 1)
+    end
+  end
+  return problem
+end
+
+while at <= #ledgers do
+  local head = read_numbers('<d', ledgers, at)
+  local is_kept = head < 0
+  if is_kept then head = -head end
+  local width = head % RUN
+  at = at + 8
+  local problem = admit(width, is_kept, floor(head / RUN) + 1)
+  if problem and find(problem, '^READONLY') then return redis.error_reply(problem) end
   at = at + 56 * width
 end
 for _, counter in ipairs(changed) do

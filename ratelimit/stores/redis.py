@@ -82,13 +82,15 @@ class _Server:
         deadline: float,
     ) -> None:
         """Write what each slot has, all at once, and put the answers into the shares."""
-        channel, now_ms, holds_max = common
+        channel, _, _ = common
         if self.has_scripts:
             calls = [call for slot, mine in shares.items() for call in self.calls.write(slot, mine, channel)]
             asks = [
                 ask
                 for slot, its in admissions.items()
-                for ask in redis_admit.write(slot, its, channel, now_ms, holds_max, self.calls.ledgers_max)
+                for ask in redis_admit.write(
+                    slot, its, common, self.calls.ledgers_max, is_cluster=self.client.is_cluster
+                )
             ]
             await self.client.run([command for command, _ in (*calls, *asks)], deadline)
             for command, mine in calls:

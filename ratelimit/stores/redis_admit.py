@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
+from itertools import groupby
 from pathlib import Path
 from struct import pack
 
 from ratelimit.draw import Algorithm, Draw, Standing, Standings, Terms
 from ratelimit.errors import StoreError, StoreRefused, StoreTimeout
 from ratelimit.store import Admission, AdmissionOutcome
-from ratelimit.stores.redis_beside import tag_of
+from ratelimit.stores.redis_beside import keys_of, tag_of
 from ratelimit.stores.redis_errors import error_of
 from ratelimit.stores.shares import Place, worst
 from serving.redis_link import Reply
@@ -80,11 +81,14 @@ def gather(admission: Admission, shares: Sequence[AdmissionShare]) -> AdmissionO
 
 
 def write(
-    slot: int, shares: Sequence[AdmissionShare], channel: str, now_ms: int, holds_max: int, ledgers_max: int
+    slot: int, shares: Sequence[AdmissionShare], common: tuple[str, int, int], ledgers_max: int, *, is_cluster: bool
 ) -> list[tuple[Command, Sequence[AdmissionShare]]]:
-    """Return the calls that apply these shares, and which answers which; `now_ms` 0 is the server's clock."""
+    """Return the calls that apply these shares, and which answers which.
+
+    What they have in common: the channel for refunds, the time in ms (0: the server's), and the most holds of a counter.
+    """
     chunks = [shares[start : start + ledgers_max] for start in range(0, len(shares), ledgers_max)]
-    return [(_call(slot, chunk, (now_ms, channel, holds_max)), chunk) for chunk in chunks]
+    return [(_call(slot, chunk, common, is_cluster=is_cluster), chunk) for chunk in chunks]
 
 
 def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
@@ -105,19 +109,23 @@ def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
             share.outcome = error
 
 
-def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, int]) -> Command:
+def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[str, int, int], *, is_cluster: bool) -> Command:
     stems: dict[str, int] = {}
     texts: dict[str, int] = {"": 0}
     numbers: list[int] = []
-    for share in shares:
-        draws = share.admission.draws
-        numbers.append(-len(draws) if share.admission.is_kept else len(draws))
-        for draw in draws:
+    # The limiter gives one admission several times where calls are equal.
+    for alike in [list(each) for _, each in groupby([share.admission for share in shares], id)]:
+        admission = alike[0]
+        head = len(admission.draws) + _RUN * (len(alike) - 1)
+        numbers.append(-head if admission.is_kept else head)
+        for draw in admission.draws:
             text = _terms(draw.terms)
             if "}" in draw.stem and draw.terms.algorithm is _REFERENCE:
                 text = f"{text} {tag_of(draw)}".rstrip()
             numbers += (
-                stems.setdefault(draw.stem, len(stems) + 1),
+                -texts.setdefault(draw.stem, len(texts) + _TEXTS_FROM)
+                if is_cluster
+                else stems.setdefault(draw.stem, len(stems) + 1),
                 texts.setdefault(text, len(texts) + _TEXTS_FROM),
                 texts.setdefault(draw.id, len(texts) + _TEXTS_FROM),
                 draw.life_ms * 64 + draw.op * 4 + draw.role,
@@ -127,8 +135,20 @@ def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[int, str, i
             )
     del texts[""]
     ledgers = pack(f"<{len(numbers)}d", *numbers)
-    return Command(("EVALSHA", ADMIT.digest, len(stems), *stems, *common, ledgers, *texts), slot, ADMIT)
+    channel, now_ms, holds_max = common
+    # A server of its own does not care; to write stems once costs less than all that is beside them.
+    keys = _keys(shares) if is_cluster else list(stems)
+    return Command(
+        ("EVALSHA", ADMIT.digest, len(keys), *keys, now_ms, channel, holds_max, ledgers, *texts), slot, ADMIT
+    )
 
+
+def _keys(shares: Sequence[AdmissionShare]) -> Sequence[str]:
+    return list(dict.fromkeys(key for share in shares for draw in share.admission.draws for key in keys_of(draw)))
+
+
+# What the script has a number of draws end at, and times begin.
+_RUN = 65_536
 
 # Of ARGV; what stands before is one less, for the text of no id that is not sent.
 _TEXTS_FROM = 4

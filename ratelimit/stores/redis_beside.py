@@ -11,10 +11,14 @@ what these bits make of nothing. So a text in a slot is solved for, and not look
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from ratelimit.draw import Algorithm, Draw
 from serving.redis import slot_of
+
+# Of a fixed window, the window's start.
+_SUFFIXES = {Algorithm.SLIDING_WINDOW: ":s", Algorithm.TOKEN_BUCKET: ":b", Algorithm.REFERENCE: ""}
 
 # Letters of a tag: from `@` on, each has four bits that are free, and none is a brace.
 _LETTERS, _BITS, _FIRST = 5, 4, ord("@")
@@ -26,6 +30,21 @@ def beside(draw: Draw) -> str:
     if draw.terms.algorithm is not Algorithm.REFERENCE or _has_tag(stem):
         return stem
     return f"{tag_of(draw)}{stem}" if "}" in stem else f"{{{stem}}}"
+
+
+def keys_of(draw: Draw) -> Iterator[str]:
+    """Yield the keys that a draw is about, whether they are there or not: its counter, and what may be beside it.
+
+    A cluster asks for them where a slot is on its way to another node. What has gone already is asked for there, and a
+    counter of which a part has gone is nowhere until all of it has: it must be counted by no half.
+    """
+    terms = draw.terms
+    yield f"{draw.stem}{_SUFFIXES.get(terms.algorithm, f':{draw.start}')}"
+    if terms.hold_ms:
+        yield f"{beside(draw)}:h2"
+        yield f"{beside(draw)}:d2"
+    if terms.remember_ms:
+        yield f"{beside(draw)}:r"
 
 
 def tag_of(draw: Draw) -> str:

@@ -185,6 +185,32 @@ def moved(cluster: RedisCluster, slot: int) -> Iterator[None]:
     _give(cluster, slot, cluster.servers[0])
 
 
+class Moving:
+    """A slot on its way from one node to another, as a resharding takes it there."""
+
+    def __init__(self, cluster: RedisCluster, slot: int, source: RedisServer, target: RedisServer) -> None:
+        self._cluster = cluster
+        self._slot = slot
+        self._source = source
+        self._target = target
+
+    def begin(self) -> None:
+        self._target.ask("CLUSTER", "SETSLOT", self._slot, "IMPORTING", node_id(self._source))
+        self._source.ask("CLUSTER", "SETSLOT", self._slot, "MIGRATING", node_id(self._target))
+
+    def keys(self) -> list[bytes]:
+        """Return what has still to go."""
+        return list(self._source.ask("CLUSTER", "GETKEYSINSLOT", self._slot, 100))
+
+    def send(self, *keys: bytes) -> None:
+        """Have keys go; an error where the other node has one of them already."""
+        address = "127.0.0.1", self._target.port
+        self._source.ask("MIGRATE", *address, "", 0, 5_000, "KEYS", *(key.decode() for key in keys))
+
+    def finish(self) -> None:
+        _give(self._cluster, self._slot, self._target)
+
+
 def _give(cluster: RedisCluster, slot: int, holder: RedisServer) -> None:
     for server in (holder, *(server for server in cluster.servers if server is not holder)):
         server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder))

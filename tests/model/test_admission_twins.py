@@ -55,7 +55,9 @@ def draws(draw: st.DrawFn) -> Draw:
     return Draw(name, op, draw(st.integers(0, 70)), terms, draw(st.sampled_from(Role)), identity, life_ms=life_ms)
 
 
-ledgers = st.tuples(st.lists(draws(), min_size=1, max_size=3), st.booleans())
+# The limiter gives one admission several times where calls are equal.
+TIMES = st.sampled_from([1, 1, 1, 2, 3, 20])
+ledgers = st.tuples(st.lists(draws(), min_size=1, max_size=3), st.booleans(), TIMES)
 batches = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 1, 700, 4_000, 21_000, 62_000, 250_000]), st.lists(ledgers, min_size=1, max_size=4)
@@ -73,7 +75,7 @@ def placed(draw: Draw, now_ms: int, prefix: str) -> Draw:
 
 
 async def answers(
-    store: MemoryStore | RedisStore, script: Sequence[tuple[int, list[tuple[list[Draw], bool]]]], prefix: str
+    store: MemoryStore | RedisStore, script: Sequence[tuple[int, list[tuple[list[Draw], bool, int]]]], prefix: str
 ) -> list[object]:
     await store.start()
     try:
@@ -81,10 +83,10 @@ async def answers(
         now_ms = NOW * 1000
         for pause_ms, batch in script:
             now_ms += pause_ms
-            admissions = [
-                Admission([placed(draw, now_ms, prefix) for draw in wanted], math.inf, is_kept)
-                for wanted, is_kept in batch
-            ]
+            admissions = []
+            for wanted, is_kept, times in batch:
+                admission = Admission([placed(draw, now_ms, prefix) for draw in wanted], math.inf, is_kept)
+                admissions += [admission] * times
             found += (await store.admit((), admissions, now_ms / 1000))[1]
         return found
     finally:
@@ -94,7 +96,7 @@ async def answers(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=batches)
 def test_the_script_and_its_twin_answer_alike(
-    server: RedisServer, script: list[tuple[int, list[tuple[list[Draw], bool]]]]
+    server: RedisServer, script: list[tuple[int, list[tuple[list[Draw], bool, int]]]]
 ) -> None:
     redis = RedisSettings(url=SecretStr(str(server.path)))
     prefix = uuid.uuid4().hex
