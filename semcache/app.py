@@ -86,9 +86,13 @@ class Service:
             lambda bounds, model: Gate(bounds, shipped.curve, f"{shipped.scale} {model}", origin),
             judged_max=settings.cache.judged_max,
         )
-        remembered = settings.cache.prompts_remembered
         self.models = Models(
-            self._make_embedder, self._find_embedder, self._make_lineage, lambda: self.source.current, remembered
+            self._make_embedder,
+            self._find_embedder,
+            self._make_lineage,
+            lambda: self.source.current,
+            settings.cache.prompts_remembered,
+            settings.cache.retry_interval,
         )
         self.source.subscribe(self.models.follow)
         self.sweeper = Sweeper(self.stores, self._capacities, settings.sweeper, clock, self.registry)

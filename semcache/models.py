@@ -2,7 +2,9 @@
 
     namespaces ─▶ the models they name ─▶ load (seconds) ─▶ a lineage each ─▶ Backend
 
-1. A namespace whose model is not loaded yet, or cannot be, is a BYPASS until it is.
+1. A namespace whose model is not loaded yet, or cannot be, or whose store is away, is a BYPASS until that has changed: it
+   is tried again from time to time. Only a model that cannot be loaded in the beginning ends the start: that is a mistake
+   of whoever set it up, and a store that is away is not.
 2. A model stays loaded when no namespace names it any more: it is few, and what is carried from it needs it.
 3. A set of namespaces that comes while another is worked on is worked on next; the last one counts.
 """
@@ -12,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 from semcache.backends import Backend, Phase, Progress
 from semcache.embedder import Embedder
-from semcache.errors import SemcacheError, StoreRefused
+from semcache.errors import SemcacheError, StoreError, StoreRefused
 from semcache.migration.lineage import Answering, Lineage
 from semcache.namespaces import Namespace, Namespaces
 
@@ -40,32 +43,43 @@ class Models:
         make_lineage: MakeLineage,
         namespaces: Callable[[], Namespaces],
         memory_max: int,
+        retry_seconds: float,
     ) -> None:
         self._make = make
         self._find_export = find
         self._make_lineage = make_lineage
         self._namespaces = namespaces
         self._memory_max = memory_max
+        self._retry_seconds = retry_seconds
         self._embedders: dict[str, Embedder] = {}
         self._lineages: dict[str, tuple[str, Lineage]] = {}
         self._backends: dict[Answering, Backend] = {}
         self._working: asyncio.Task[None] | None = None
         self._is_behind = False
         self._is_started = False
+        self._news = asyncio.Event()
 
     async def start(self) -> None:
-        """Load what the namespaces name.
+        """Load what the namespaces name; what has no store yet is tried again in the background.
 
         Raises:
-            SemcacheError: a model cannot be loaded, or its store not be opened.
+            SemcacheError: a model cannot be loaded.
         """
+        has_all = True
         for namespace in self._namespaces().members:
-            await self._take(namespace)
+            try:
+                await self._take(namespace)
+            except StoreError as error:
+                self._tell(namespace, error)
+                has_all = False
         self._is_started = True
+        if not has_all:
+            self._working = asyncio.create_task(self._try_again())
 
     def follow(self) -> None:
         """Take a new set of namespaces, in the background."""
         self._is_behind = True
+        self._news.set()
         if self._is_started and (self._working is None or self._working.done()):
             self._working = asyncio.create_task(self._catch_up())
 
@@ -108,13 +122,34 @@ class Models:
 
     async def _catch_up(self) -> None:
         while self._is_behind:
-            self._is_behind = False
+            self._is_behind, has_all = False, True
             for namespace in self._namespaces().members:
                 try:
                     await self._take(namespace)
                 except SemcacheError as error:
-                    log.error("%s: its model `%s` cannot be had: %s", namespace.name, namespace.model, error)  # noqa: TRY400 - the words are all there is
+                    self._tell(namespace, error)
+                    has_all = False
             await self._drop(self._lineages.keys() - {each.name for each in self._namespaces().members})
+            if not has_all:
+                await self._rest()
+
+    async def _try_again(self) -> None:
+        await self._rest()
+        await self._catch_up()
+
+    async def _rest(self) -> None:
+        """Wait for the next attempt, or for other namespaces."""
+        if not self._is_behind:
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._retry_seconds):
+                    await self._news.wait()
+        self._is_behind = True
+
+    @staticmethod
+    def _tell(namespace: Namespace, error: SemcacheError) -> None:
+        named = f" `{namespace.model}`" if namespace.model else ""
+        log.error("%s: its model%s cannot be had: %s", namespace.name, named, error)
 
     async def _take(self, namespace: Namespace) -> None:
         known = self._lineages.get(namespace.name)

@@ -193,6 +193,9 @@ class CacheSettings(Group):
     """How often what feedback taught is written to the store and joined with what other replicas were taught: they know of
     it after two such intervals at most, and a crash forgets the judgements of as many. It is scores and judgements, and no
     text: up to 150 kB a namespace."""
+    retry_interval: Seconds = Field(default=5.0, gt=0)
+    """How often a store that could not be opened, or a model that could not be loaded, is tried again. The service starts
+    without a store; lookups of its namespaces are a BYPASS meanwhile."""
     prompts_remembered: int = Field(default=4_096, ge=0)
     """Prompts whose embedding is remembered, so that what was looked up is not embedded again when it is stored; 1.5 kB
     each."""

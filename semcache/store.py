@@ -167,10 +167,11 @@ class EntryStores(Protocol):
     """All entries of a deployment: a store per model, who answers for what, and epochs."""
 
     async def start(self) -> None:
-        """Connect, or open the folder.
+        """Connect, or open the folder. A server that is away is connected to when a store is opened.
 
         Raises:
-            StoreUnavailable: it cannot be reached, or another process has the folder.
+            StoreUnavailable: the folder cannot be used, or another process has it.
+            StoreRefused: the server does not take us.
         """
 
     async def open(self, identity: ModelIdentity) -> EntryStore:

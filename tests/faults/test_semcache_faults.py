@@ -15,11 +15,16 @@ from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.app import Service
 from semcache.embedder import Embedded
 from semcache.errors import EmbedUnavailable, StoreUnavailable
-from semcache.settings import SemcacheRedisSettings
+from semcache.settings import CacheSettings, QdrantSettings, SemcacheRedisSettings
 from semcache.stores.edge.store import EdgeStore
 from serving.clock import SystemClock
+from tests.fakes.ports import free_port
+from tests.fakes.qdrant_server import QdrantServer
 from tests.fakes.redis_servers import RedisServer, running
-from tests.fakes.semcache_service import NAMESPACES, Served, lookup, serving, settings, store
+from tests.fakes.semcache_service import NAMESPACES, PATIENT, Served, lookup, serving, settings, store
+
+# What the client in process, which the Qdrant server here is made of, says of itself.
+pytestmark = [pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")]
 
 PASSWORD = "How do I reset my password?"
 OTHER = "What is a weir and what is it for?"
@@ -143,3 +148,43 @@ async def test_a_folder_that_another_process_has_ends_the_start(tmp_path: Path) 
         with pytest.raises(StoreUnavailable, match="another process has"):
             async with serving(settings(tmp_path, NAMESPACES)):
                 pass
+
+
+async def test_a_damaged_store_is_a_bypass_from_the_start_and_touched_by_nobody(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path, NAMESPACES)) as served:
+        await served.call(store(PASSWORD))
+    (damaged,) = (tmp_path / "edge").glob("models/*/1/edge_config.json")
+    whole = damaged.read_text()
+    damaged.write_text("{")
+
+    async with serving(settings(tmp_path, NAMESPACES, cache=CacheSettings(**PATIENT, retry_interval=0.1))) as served:
+        told = await timed(served, lookup(PASSWORD))
+        kept = await served.call(store(OTHER))
+        describing = await served.status(wire.DescribeRequest(namespace="support"))
+        damaged.write_text(whole)
+        outcome = wire.OUTCOME_BYPASS
+        while outcome == wire.OUTCOME_BYPASS:
+            outcome = (await served.call(lookup(PASSWORD))).outcome
+
+    assert told == ("OUTCOME_BYPASS", "REASON_STORE_AWAY", True)
+    assert (kept.stored, describing[0]) == (False, "UNAVAILABLE")
+    assert outcome == wire.OUTCOME_EXACT
+
+
+async def test_a_server_that_is_away_in_the_beginning_is_a_bypass_until_it_comes(tmp_path: Path) -> None:
+    server = QdrantServer()
+    server.port = free_port()
+    qdrant = QdrantSettings(url=SecretStr("http://127.0.0.1:6333"), grpc_port=server.port, timeout=20.0)
+    cache = CacheSettings(**PATIENT, retry_interval=0.1)
+    async with serving(settings(tmp_path, NAMESPACES, qdrant=qdrant, cache=cache)) as served:
+        told = await timed(served, lookup(PASSWORD))
+        await server.start()
+        outcome = wire.OUTCOME_BYPASS
+        while outcome == wire.OUTCOME_BYPASS:
+            outcome = (await served.call(lookup(PASSWORD))).outcome
+        kept = await served.call(store(PASSWORD))
+
+        assert told == ("OUTCOME_BYPASS", "REASON_STORE_AWAY", True)
+        assert (outcome, kept.stored) == (wire.OUTCOME_MISS, True)
+        assert (await served.call(lookup(PASSWORD))).outcome == wire.OUTCOME_EXACT
+    await server.stop()

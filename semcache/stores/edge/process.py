@@ -96,6 +96,8 @@ class EngineProcess:
             await self.kill()
             if isinstance(error, TimeoutError):
                 raise StoreUnavailable(f"{self.folder} was not opened within {timeout_seconds:g} s") from None
+            if isinstance(error, StoreUnavailable):
+                raise StoreUnavailable(f"{self.folder} was not opened: standard error has the reason") from None
             raise
 
     async def call(self, verb: str, *arguments: object, timeout_seconds: float | None) -> Any:  # noqa: ANN401 - as the verb

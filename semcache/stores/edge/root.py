@@ -72,6 +72,12 @@ class EdgeStores:
 
     async def open(self, identity: ModelIdentity) -> EdgeStore:
         """Open or make the store of a model."""
+        try:
+            return await self._open(identity)
+        except OSError as error:
+            raise StoreUnavailable(f"the store of {identity.slug} cannot be opened: {error}") from error
+
+    async def _open(self, identity: ModelIdentity) -> EdgeStore:
         # One at a time: a second engine on the folder would wait for the first one's lock until it gives up.
         async with self._opening:
             if identity.slug not in self._stores:
@@ -179,4 +185,7 @@ class EdgeStores:
         return {}
 
     def _write(self, name: str, value: Mapping[str, object]) -> None:
-        replace_file(self._folder / name, json.dumps(value, sort_keys=True))
+        try:
+            replace_file(self._folder / name, json.dumps(value, sort_keys=True))
+        except OSError as error:
+            raise StoreUnavailable(f"{self._folder / name} cannot be written: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import uuid
@@ -13,7 +14,7 @@ from typing import Any
 from qdrant_client import models as qdrant
 
 from semcache.embedder import ModelIdentity
-from semcache.errors import StoreError, StoreRefused
+from semcache.errors import StoreError, StoreRefused, StoreTimeout, StoreUnavailable
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import QdrantSettings
 from semcache.stores.qdrant.connection import Connection
@@ -27,6 +28,8 @@ from semcache.stores.qdrant.schema import (
     to_filter,
 )
 from semcache.stores.qdrant.store import QdrantStore
+
+logger = logging.getLogger(__name__)
 
 # Namespace of the ids of epochs; made once, at random.
 _EPOCHS = uuid.UUID("a6c3f2d5-6f0b-4f6a-8f5e-0d3b8a1f4c77")
@@ -47,20 +50,26 @@ class QdrantStores:
         self._epochs = f"{settings.collection_prefix}epochs"
         self._stores: dict[str, QdrantStore] = {}
         self._opening = asyncio.Lock()
+        self._is_prepared = False
 
     async def start(self) -> None:
-        """Connect, and make the collection of epochs if there is none.
+        """Connect, and make the collection of epochs if there is none; later, where the server is away.
 
         Raises:
-            StoreError: the server cannot be used.
+            ConfigError: the settings contradict each other.
+            StoreRefused: the server says no.
         """
         self._connection.start()
-        await self._make(self._epochs, epoch_collection(self._settings), EPOCH_INDEXES)
+        try:
+            await self._prepare()
+        except (StoreTimeout, StoreUnavailable) as error:
+            logger.warning("%s; until it is not, lookups are a bypass", error)
 
     async def open(self, identity: ModelIdentity) -> QdrantStore:
         """Open or make the collection of a model."""
         slug = identity.slug
         async with self._opening:
+            await self._prepare()
             if slug not in self._stores:
                 name = self._models + slug
                 await self._make(name, collection(identity.dimensions, self._settings), INDEXES)
@@ -194,6 +203,11 @@ class QdrantStores:
 
     async def _run(self, call: Any, *, is_admin: bool = False) -> Any:  # noqa: ANN401 - as the call
         return await self._connection.run(call, self._settings.admin_timeout if is_admin else None)
+
+    async def _prepare(self) -> None:
+        if not self._is_prepared:
+            await self._make(self._epochs, epoch_collection(self._settings), EPOCH_INDEXES)
+            self._is_prepared = True
 
     async def _make(self, name: str, arguments: Mapping[str, Any], indexes: Mapping[str, Any]) -> None:
         """Make a collection and its indexes; also where another replica is doing the same, or died halfway."""

@@ -7,7 +7,7 @@ import pytest
 
 from semcache.backends import Phase, Progress
 from semcache.embedder import Embedder, ModelIdentity
-from semcache.errors import EmbedUnavailable, StoreRefused
+from semcache.errors import EmbedUnavailable, StoreRefused, StoreUnavailable
 from semcache.migration.lineage import Find, Lineage
 from semcache.models import Models
 from semcache.namespaces import Namespace, Namespaces
@@ -16,18 +16,18 @@ from serving.metrics import Registry
 from tests.fakes.caches import namespace
 from tests.fakes.clock import FakeClock
 from tests.fakes.embedder import DIMENSIONS, FakeEmbedder
-from tests.fakes.store import FakeStores
+from tests.fakes.store import FakeStore, FakeStores
 
 
 class World:
     """Models `a` and `b`; any other name cannot be loaded."""
 
-    def __init__(self, *members: Namespace) -> None:
+    def __init__(self, *members: Namespace, retry_seconds: float = 3600.0) -> None:
         self.stores = FakeStores()
         self.namespaces = Namespaces(members)
         self.made: list[FakeEmbedder] = []
         self.exports: dict[str, str] = {}
-        self.models = Models(self._make, self._find, self._lineage, lambda: self.namespaces, 16)
+        self.models = Models(self._make, self._find, self._lineage, lambda: self.namespaces, 16, retry_seconds)
 
     async def _make(self, name: str) -> Embedder:
         if name not in {"", "a", "b"}:
@@ -47,7 +47,11 @@ class World:
     async def change(self, *members: Namespace) -> None:
         self.namespaces = Namespaces(members)
         self.models.follow()
-        await until(lambda: self.models._working is None or self.models._working.done())
+        await until(self.is_settled)
+
+    def is_settled(self) -> bool:
+        working = self.models._working
+        return working is None or working.done() or not (self.models._is_behind or self.models._news.is_set())
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -85,6 +89,44 @@ async def test_namespaces_of_one_model_share_what_stands_behind_them() -> None:
 async def test_a_model_that_cannot_be_loaded_ends_the_start() -> None:
     with pytest.raises(EmbedUnavailable, match="no model c"):
         await World(namespace(model="c")).models.start()
+
+
+class AwayStores(FakeStores):
+    """Cannot be opened so many times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    async def open(self, identity: ModelIdentity) -> FakeStore:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("away")
+        return await super().open(identity)
+
+
+async def test_a_store_that_is_away_in_the_beginning_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(A, B, retry_seconds=1e-6)
+    world.stores = AwayStores(3)
+    await world.models.start()
+    before = names(world.models, [A, B])
+
+    await until(lambda: names(world.models, [A, B]) == ["test/a", "test/b"])
+
+    assert before == ["none", "none"]
+    assert caplog.text.count("cannot be had: away") == 3
+    await world.models.stop()
+
+
+async def test_other_namespaces_do_not_wait_for_the_next_attempt() -> None:
+    world = World(A, retry_seconds=3600)
+    world.stores = AwayStores(1)
+    await world.models.start()
+
+    await world.change(A, B)
+
+    assert names(world.models, [A, B]) == ["test/a", "test/b"]
+    await world.models.stop()
 
 
 async def test_a_new_namespace_is_taken_up_while_others_serve() -> None:
