@@ -60,6 +60,7 @@ from ratelimit.supervisor import supervise
 from serving import collector
 from serving.calls import Method, PromptHandler
 from serving.clock import Clock, SystemClock
+from serving.descriptors import open_all_that_may_be
 from serving.digests import shower
 from serving.fleet import dump, dump_page
 from serving.following import Following
@@ -399,6 +400,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         for remark in service_settings.environment_remarks() if not worker_path else ():
             _log.warning(remark)
         collector.settle()
+        open_all_that_may_be()
         is_many = settings.lifecycle.workers > 1 and not worker_path
         uvloop.run(supervise(settings, SystemClock()) if is_many else serve(settings, worker_path))
     except (SettingsError, RatelimitError, WorkerFailed, OSError) as error:

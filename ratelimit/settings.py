@@ -274,7 +274,7 @@ GROUPS: tuple[type[Group], ...] = (
 """Every group that the service reads."""
 
 # Not GRPC_ and OTEL_: libraries read names of their own there.
-_OUR_PREFIXES = (
+OUR_PREFIXES = (
     "API_CALLERS_", "API_EXCHANGE_", "API_SPENDERS_", "CACHE_KEY_", "CONFIG_", "DRAIN_", "DYNAMIC_", "LIMIT_", "LOCAL_CACHE_", "PLANS_", "PROMETHEUS_", "REDIS_", "RUNTIME_", "STATSD_",
     "STATS_", "TRACING_", "XDS_CLIENT_",
 )  # fmt: skip
@@ -315,4 +315,4 @@ def _has_per_second() -> bool:
 
 def environment_remarks() -> list[str]:
     """List names in the environment that do nothing, or look misspelt."""
-    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent=ABSENT)
+    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=OUR_PREFIXES, absent=ABSENT)

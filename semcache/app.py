@@ -44,6 +44,7 @@ from semcache.verifier import fitted
 from serving import collector
 from serving.calls import Handler, Method
 from serving.clock import Clock, SystemClock
+from serving.descriptors import open_all_that_may_be
 from serving.grpc_handlers import Paths
 from serving.health import Health
 from serving.health_page import health_page
@@ -290,6 +291,7 @@ def main() -> int:
         for remark in service_settings.environment_remarks():
             _log.warning(remark)
         collector.settle()
+        open_all_that_may_be()
         uvloop.run(serve(settings))
     except (SettingsError, SemcacheError, OSError) as error:
         print(f"semcache: {error}", file=sys.stderr)  # noqa: T201 - there may be no log yet

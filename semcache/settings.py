@@ -293,7 +293,7 @@ GROUPS: tuple[type[Group], ...] = (
 """Every group that the cache reads."""
 
 # Not QDRANT_: a server of that name has settings of its own there.
-_OUR_PREFIXES = ("SEMCACHE_",)
+OUR_PREFIXES = ("SEMCACHE_",)
 
 
 def load() -> Settings:
@@ -324,4 +324,4 @@ def load() -> Settings:
 
 def environment_remarks() -> list[str]:
     """List names in the environment that do nothing, or look misspelt."""
-    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=_OUR_PREFIXES, absent={})
+    return remarks(tuple(os.environ), names_of(GROUPS), prefixes=OUR_PREFIXES, absent={})

@@ -132,7 +132,8 @@ class GrpcSettings(Group):
     """What a client has for its TLS handshake before the front, and after it, or without TLS, for its first HTTP/2 frame;
     grpcio gives 120 s."""
     grpc_connections_max: Count = 10_000
-    """Connections before the front at a time, handshakes included; further ones are closed at once."""
+    """Connections before the front at a time, handshakes included; further ones are closed at once. Each takes three file
+    descriptors; the process raises its own limit of them as far as the system lets it (`ulimit -H -n`)."""
     grpc_relay_buffer_bytes_max: Count = 256 * 1024
     """What is kept before the front for a peer that reads slowly, per connection and direction; then the other side
     is read no more until it has caught up."""

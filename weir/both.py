@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
 import uvloop
@@ -14,10 +16,14 @@ from semcache import settings as semcache_settings
 from semcache.errors import SemcacheError
 from serving import collector
 from serving.clock import SystemClock
+from serving.descriptors import open_all_that_may_be
+from serving.environment import names_of, remarks
 from serving.health import Health
 from serving.lifecycle import Lifecycle
 from serving.logs import configure
 from serving.settings import SettingsError
+
+_log = logging.getLogger(__name__)
 
 
 class Together(Health):
@@ -63,12 +69,22 @@ def main() -> int:
     try:
         limits, cache = _load()
         configure(limits.log)
+        for remark in environment_remarks():
+            _log.warning(remark)
         collector.settle()
+        open_all_that_may_be()
         uvloop.run(serve(limits, cache))
     except (SettingsError, RatelimitError, SemcacheError, OSError) as error:
         print(f"weir: {error}", file=sys.stderr)
         return 1
     return 0  # pragma: no cover - reached, but tracing is out of step once uvloop has cancelled a task
+
+
+def environment_remarks() -> list[str]:
+    """List names in the environment that do nothing in either service, or look misspelt."""
+    groups = (*ratelimit_settings.GROUPS, *semcache_settings.GROUPS)
+    prefixes = (*ratelimit_settings.OUR_PREFIXES, *semcache_settings.OUR_PREFIXES)
+    return remarks(tuple(os.environ), names_of(groups), prefixes=prefixes, absent=ratelimit_settings.ABSENT)
 
 
 def _load() -> tuple[ratelimit_settings.Settings, semcache_settings.Settings]:
