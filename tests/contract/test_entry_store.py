@@ -43,7 +43,7 @@ def make_stores(kind: str, folder: Path) -> EntryStores:
     if kind == "fake":
         return FakeStores()
     if kind == "edge":
-        return EdgeStores(EdgeSettings(folder=str(folder / "edge")))
+        return EdgeStores(EdgeSettings(folder=str(folder / "edge"), timeout=30.0))
     if kind == "qdrant-in-process":
         return QdrantStores(QdrantSettings(url=SecretStr(":memory:")))
     return QdrantStores(QdrantSettings(collection_prefix=f"test_{uuid.uuid4().hex}_", timeout=30.0))

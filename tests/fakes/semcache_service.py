@@ -37,6 +37,7 @@ TENANT_TOKEN = "acme only"
 
 # Lookups have seconds here: a machine under load is slow, and what is slow is tested where it is made so.
 PATIENT = {"lookup_timeout": 20.0, "store_timeout": 20.0}
+PATIENT_STORE = {"timeout": 20.0}
 
 
 def digest(token: str) -> str:
@@ -78,7 +79,7 @@ def settings(folder: Path, namespaces: str, **groups: Any) -> Settings:
         "tracing": SemcacheTracingSettings(),
         "redis": SemcacheRedisSettings(),
         "embedder": EmbedderSettings(model=str(model_folder())),
-        "edge": EdgeSettings(folder=str(folder / "edge")),
+        "edge": EdgeSettings(folder=str(folder / "edge"), **PATIENT_STORE),
         "qdrant": QdrantSettings(),
         "lease": loaded.lease,
         "cache": CacheSettings(**PATIENT),

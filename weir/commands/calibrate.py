@@ -128,10 +128,16 @@ def _table(rows: Sequence[Row]) -> Table:
 def _recommendation(found: Study, chosen: Row) -> str:
     if chosen.served:
         low, high = chosen.hit_interval
-        return (
+        said = (
             f"recommended: target_error: {chosen.target:g}, which serves {chosen.threshold.hit_rate:.1%} of such "
             f"candidates (90 % interval {low:.1%} - {high:.1%}), at most {chosen.threshold.error_upper:.1%} of them wrong"
         )
+        if (most := chosen.wrong_interval[1]) > chosen.target:
+            said += (
+                f"\nSo say the shipped calibration and these pairs together. By the pairs alone, of which {chosen.wrong} of "
+                f"{chosen.served} served are wrong, it could be {most:.1%}: label more."
+            )
+        return said
     if found.least is None:
         return f"target_error: {chosen.target:g} serves nothing, and no other does: label more pairs"
     return f"target_error: {chosen.target:g} serves nothing on these pairs; the strictest that does is {found.least.target:g}"

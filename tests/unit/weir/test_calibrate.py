@@ -131,6 +131,14 @@ def test_good_pairs_get_a_recommendation(tmp_path: Path) -> None:
     assert "recommended: target_error: 0.03, which serves 100.0% of such" in result.output
 
 
+@pytest.mark.parametrize(("pairs", "is_told"), [(5, True), (300, False)])
+def test_pairs_too_few_to_show_the_target_by_themselves_are_told(tmp_path: Path, pairs: int, *, is_told: bool) -> None:
+    result = run(write(tmp_path / "pairs.jsonl", rows(pairs)))
+
+    assert "recommended: target_error: 0.03" in result.output
+    assert ("By the pairs alone" in " ".join(result.output.split())) is is_told
+
+
 def test_pairs_that_are_often_wrong_get_none(tmp_path: Path) -> None:
     result = run(write(tmp_path / "pairs.jsonl", rows(600, right=0.5)))
 
