@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import Completion, EmbeddedEntry, EntryId, Record, State
+from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.errors import StoreRefused
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings, QdrantSettings
@@ -102,6 +103,23 @@ async def test_an_entry_comes_back_as_it_was_stored(store: EntryStore) -> None:
     await store.add([stored])
 
     assert await store.get([stored.entry.id], NOW) == [stored.entry]
+
+
+async def test_a_time_stays_what_it_was_read_as_however_often_it_is_stored_again(store: EntryStore) -> None:
+    draw = random.Random(1)
+    times = {row(str(number)).entry.id: NOW + draw.uniform(-1, 1) for number in range(200)}
+    await store.add([row(str(number), created_at=NOW - 1 / 3) for number in range(200)])
+    await store.amend({each: Record(hits=1, used_at=at) for each, at in times.items()})
+
+    async def read() -> list[Entry]:
+        return [each for each in await store.get([*times], NOW) if each is not None]
+
+    first = await read()
+    for _ in range(3):
+        await store.add([EmbeddedEntry(each, angle(0)) for each in await read()])
+
+    assert [each.record.used_at for each in first] == pytest.approx([*times.values()], rel=0, abs=1e-6)
+    assert await read() == first
 
 
 async def test_get_answers_in_the_order_asked_for_and_none_for_what_is_not_there(store: EntryStore) -> None:
