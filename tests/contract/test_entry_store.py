@@ -19,7 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from semcache.embedder import ModelIdentity
-from semcache.entry import EmbeddedEntry, Entry, EntryId, Record, State
+from semcache.entry import Completion, EmbeddedEntry, Entry, EntryId, Record, State
 from semcache.errors import StoreRefused
 from semcache.invalidation import NOTED_MAX, Moment, Noted
 from semcache.settings import EdgeSettings, QdrantSettings
