@@ -56,7 +56,7 @@ def _denied(rule: Rule, denied: Denied, status: Status) -> Extras:
         str(status.limit.amount if status.limit else 0),
         str(status.remaining),
         str(status.reset_seconds),
-        status.limit.span if status.limit else "",
+        status.limit.words if status.limit else "",
         json.dumps(rule.path)[1:-1] if is_json else rule.path,
     )
     words = dict(zip(TEMPLATE_WORDS, values, strict=True))

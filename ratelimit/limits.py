@@ -56,6 +56,10 @@ class Windowing(Protocol):
         """What names them in counter keys."""
 
     @property
+    def words(self) -> str:
+        """What people call one of them, behind `per`."""
+
+    @property
     def longest_seconds(self) -> int:
         """What none of them is longer than."""
 
@@ -99,10 +103,17 @@ class Limit:
 
     @property
     def span(self) -> str:
-        """Return the window in words."""
+        """Return the window's name, as no other has it."""
         if self.unit is not None:
             return self.unit.name.lower()
         return self.windowing.tag if self.windowing is not None else ""
+
+    @property
+    def words(self) -> str:
+        """Return the window as people call it, behind `per`."""
+        if self.unit is not None:
+            return self.unit.name.lower()
+        return self.windowing.words if self.windowing is not None else ""
 
 
 class Windows:

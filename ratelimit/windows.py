@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from ratelimit.limits import Unit, Window
 
+_WHOLE_UNITS = (Unit.WEEK, Unit.DAY, Unit.HOUR, Unit.MINUTE, Unit.SECOND)
 CALENDAR_UNITS = (Unit.DAY, Unit.WEEK, Unit.MONTH, Unit.YEAR)
 
 
@@ -34,6 +35,13 @@ class Every:
     def tag(self) -> str:
         """Return what names these windows in counter keys."""
         return f"{self.seconds}s"
+
+    @property
+    def words(self) -> str:
+        """Return what people call one of them, such as `5 hours`."""
+        unit = next(unit for unit in _WHOLE_UNITS if self.seconds % unit.seconds == 0)
+        number = self.seconds // unit.seconds
+        return unit.name.lower() if number == 1 else f"{number} {unit.name.lower()}s"
 
     def at(self, now: float) -> Window:
         """Return the window around `now`."""
@@ -58,6 +66,11 @@ class Calendar:
     def tag(self) -> str:
         """Return what names these windows in counter keys."""
         return f"{self.unit.name.lower()}@{self.zone}"
+
+    @property
+    def words(self) -> str:
+        """Return what people call one of them."""
+        return self.unit.name.lower()
 
     def at(self, now: float) -> Window:
         """Return the window around `now`."""

@@ -35,7 +35,7 @@ class DenialLog:
             rule, denying = step.rule, status.limit
             if status.is_over and rule is not None and denying is not None:
                 place = f"{rule.where.file}:{rule.where.line}" if rule.where.line else rule.where.file
-                limit = f"{denying.amount} per {denying.span}"
+                limit = f"{denying.amount} per {denying.words}"
                 # %r, because names of overrides come from callers, and a line end in one would forge a line.
                 _log.info(
                     "denied by %r (%s): %s; %d denials before were not logged",

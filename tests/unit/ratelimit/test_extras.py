@@ -25,6 +25,10 @@ descriptors:
     rate_limit: { unit: minute, amount: 100, denied: { headers: { x-why: "{rule}" } } }
   - key: plain
     rate_limit: { unit: minute, requests_per_unit: 100 }
+  - key: long
+    rate_limit: { window: 5h, amount: 100, denied: { body: openai } }
+  - key: calendar
+    rate_limit: { calendar: month, timezone: Europe/Berlin, amount: 100, denied: { body: openai } }
 """)
 
 
@@ -78,3 +82,10 @@ def test_a_soft_limit_marks_a_request_from_its_share_on(remaining: int, headers:
 
 def test_a_refused_request_is_not_marked_for_an_upstream_it_never_reaches() -> None:
     assert answered(("soft", 0, False), ("plain", 0, True)) == Extras()
+
+
+@pytest.mark.parametrize(("key", "span"), [("long", "5 hours"), ("calendar", "month")])
+def test_a_refused_client_is_told_the_window_in_words(key: str, span: str) -> None:
+    message = json.loads(answered((key, 0, True)).body)["error"]["message"]
+
+    assert message == f"Rate limit reached: 100 per {span}. Try again in 42 s."

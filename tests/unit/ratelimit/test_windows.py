@@ -82,3 +82,19 @@ def test_a_window_has_one_name_for_each_zone() -> None:
     assert Calendar(Unit.MONTH).at(datetime(2026, 2, 3, tzinfo=UTC).timestamp()) == Window(
         moment("2026-02-01"), moment("2026-03-01")
     )
+
+
+@pytest.mark.parametrize(
+    ("windowing", "words"),
+    [
+        (Every(18_000), "5 hours"),
+        (Every(90), "90 seconds"),
+        (Every(60), "minute"),
+        (Every(7_200), "2 hours"),
+        (Every(1_209_600), "2 weeks"),
+        (Calendar(Unit.MONTH, "Europe/Berlin"), "month"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.tag,
+)
+def test_windows_have_the_name_that_people_give_them(windowing: Every | Calendar, words: str) -> None:
+    assert windowing.words == words
