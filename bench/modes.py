@@ -6,6 +6,9 @@ calls of a plain rule: `calls` sends them in turn, `pair` as two descriptors of 
 
 `lease` also tells how often Redis was asked for a decision, before and after: calls arrive in batches, and a batch
 asks once, so what a lease saves shows best where calls come one by one, and where Redis is far: `bench.leases`.
+
+CPU a call is the sum of the service and of Redis, by what the system counts for them: it tells modes apart also where other
+things run on the machine, as calls a second do not.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import math
 import statistics
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,6 +26,7 @@ from rich.table import Table
 from bench import distinct, h2load
 from bench.h2load import Run
 from bench.services import Service
+from bench.threads import cpu_seconds
 from protos.interop.rls.v1 import rls_pb2
 from ratelimit.dynamic_limit import Place
 from ratelimit.limits import Limit, Unit
@@ -75,21 +80,41 @@ def _load(service: Service, mode: str, calls: int) -> Run:
     return h2load.throughput(service.url, message(mode), calls=calls)
 
 
+@dataclass(slots=True)
+class _Measured:
+    """Every round of a mode."""
+
+    rates: list[float] = field(default_factory=list)
+    service_us: list[float] = field(default_factory=list)
+    redis_us: list[float] = field(default_factory=list)
+
+    def figures(self, unit: _Measured) -> dict[str, float]:
+        """Return the medians, and those of the ratios to the same rounds of a unit; of CPU, more is worse."""
+        mine, its = ([a + b for a, b in zip(each.service_us, each.redis_us, strict=True)] for each in (self, unit))
+        return {
+            "per_second": statistics.median(self.rates),
+            "ratio": statistics.median(a / b for a, b in zip(self.rates, unit.rates, strict=True)),
+            "service_us": statistics.median(self.service_us),
+            "redis_us": statistics.median(self.redis_us),
+            "cpu_ratio": statistics.median(b / a for a, b in zip(mine, its, strict=True)),
+        }
+
+
 def measure(service: Service, socket: str, rounds: int, calls: int) -> Figures:
-    """Return calls a second of every mode, its ratio to plain, and questions to Redis for each decision."""
-    rates: dict[str, list[float]] = {mode: [] for mode in _UNITS}
-    figures: Figures = {mode: {} for mode in rates}
+    """Return calls a second of every mode, CPU a call, its ratios to plain, and questions to Redis for each decision."""
+    measured = {mode: _Measured() for mode in _UNITS}
     for number in range(rounds + 1):
-        for mode, measured in rates.items():
+        for mode, mine in measured.items():
+            before = cpu_seconds(service.pid), _redis_seconds(socket)
             run = _load(service, mode, calls)
+            after = cpu_seconds(service.pid), _redis_seconds(socket)
             if run.failed:
                 raise RuntimeError(f"{mode}: {run.failed} of {run.calls} calls failed")
             if number:  # the first warms up
-                measured.append(run.per_second)
-    for mode, measured in rates.items():
-        unit = rates[_UNITS[mode]]
-        figures[mode]["per_second"] = statistics.median(measured)
-        figures[mode]["ratio"] = statistics.median(a / b for a, b in zip(measured, unit, strict=True))
+                mine.rates.append(run.per_second)
+                mine.service_us.append((after[0] - before[0]) / run.calls * 1e6)
+                mine.redis_us.append((after[1] - before[1]) / run.calls * 1e6)
+    figures = {mode: mine.figures(measured[_UNITS[mode]]) for mode, mine in measured.items()}
     for mode in ("plain", "lease"):
         figures[mode]["redis_calls"] = _asked(service, socket, mode, calls // 10)
         figures[mode]["lone_ms"] = h2load.lone(service.url, message(mode), calls=calls // 10).percentile(0.5)
@@ -105,11 +130,19 @@ def _asked(service: Service, socket: str, mode: str, calls: int) -> float:
 
 def commands(socket: str) -> int:
     """Return how many script calls a Redis has answered."""
-    told = subprocess.run(
-        ["redis-cli", "-s", socket, "INFO", "commandstats"], capture_output=True, text=True, check=True
-    )
-    lines = [line for line in told.stdout.splitlines() if line.startswith("cmdstat_evalsha:")]
+    lines = [line for line in _info(socket, "commandstats") if line.startswith("cmdstat_evalsha:")]
     return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+
+
+def _redis_seconds(socket: str) -> float:
+    """Return the CPU that a Redis has spent."""
+    lines = [line for line in _info(socket, "cpu") if line.startswith(("used_cpu_user:", "used_cpu_sys:"))]
+    return sum(float(line.split(":")[1]) for line in lines)
+
+
+def _info(socket: str, section: str) -> list[str]:
+    command = ["redis-cli", "-s", socket, "INFO", section]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def write_rules(folder: Path) -> None:
@@ -134,13 +167,17 @@ def put_limits(socket: str) -> None:
 def table(figures: Figures) -> Table:
     """Show ratios to the plain fixed window."""
     shown = Table(
-        "mode", "calls a second", "× plain", "Redis calls a decision", "lone p50 ms", title="our own modes, Redis"
-    )
+        "mode", "calls a second", "× plain", "CPU µs a call: service", "Redis", "× plain", "Redis calls a decision",
+        "lone p50 ms", title="our own modes, Redis",
+    )  # fmt: skip
     for mode, row in figures.items():
         shown.add_row(
             mode,
             f"{row['per_second']:,.0f}",
             f"{row['ratio']:.2f}",
+            f"{row['service_us']:.1f}",
+            f"{row['redis_us']:.1f}",
+            f"{row['cpu_ratio']:.2f}",
             f"{row['redis_calls']:.3f}" if "redis_calls" in row else "",
             f"{row['lone_ms']:.2f}" if "lone_ms" in row else "",
         )

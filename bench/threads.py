@@ -52,6 +52,11 @@ def _measured(service: Service, load: Callable[[], Run], calls: int) -> dict[str
     return {who: each for who, each in spent.items() if each >= _SHOWN_MICROSECONDS}
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return seconds of CPU of all threads together."""
+    return sum(_spent(pid).values())
+
+
 def _spent(pid: int) -> dict[str, float]:
     """Return seconds of CPU by thread: the event loop, threads of ours (`python`), those of the front."""
     seconds: dict[str, float] = {}
