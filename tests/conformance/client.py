@@ -18,7 +18,6 @@ HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 TIMEOUT_SECONDS = 10.0
 _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),

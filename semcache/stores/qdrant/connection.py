@@ -28,7 +28,8 @@ _DETAIL_MAX = 200
 # one has gone without a word.
 _CHANNEL = {
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 1_000,
+    # In spite of its name that is how long an attempt to connect may take, TLS included.
+    "grpc.min_reconnect_backoff_ms": 10_000,
     "grpc.max_reconnect_backoff_ms": 1_000,
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
