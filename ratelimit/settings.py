@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from serving.environment import names_of, remarks
+from serving.listeners import apart
 from serving.settings import (
     Count,
     Group,
@@ -289,7 +290,7 @@ def load() -> Settings:
     """
     redis_per_second = PerSecondRedisSettings if _has_per_second() else None
     check(group for group in GROUPS if group is not PerSecondRedisSettings or redis_per_second)
-    return Settings(
+    settings = Settings(
         http=read(HttpSettings),
         grpc=read(GrpcSettings),
         lifecycle=read(LifecycleSettings),
@@ -304,6 +305,19 @@ def load() -> Settings:
         quota=read(QuotaSettings),
         health=read(HealthSettings),
     )
+    apart(_places(settings))
+    return settings
+
+
+def _places(settings: Settings) -> dict[str, tuple[str, int]]:
+    http, grpc, stats = settings.http, settings.grpc, settings.stats
+    places = {"PORT": (http.host, http.port), "DEBUG_PORT": (http.debug_host, http.debug_port)}
+    if not grpc.grpc_uds:
+        places["GRPC_PORT"] = grpc.grpc_host, grpc.grpc_port
+    if stats.use_prometheus:
+        host, _, port = stats.prometheus_addr.rpartition(":")
+        places["PROMETHEUS_ADDR"] = host, int(port)
+    return places
 
 
 def _has_per_second() -> bool:

@@ -1,15 +1,30 @@
-"""The sockets that gRPC listens on where we open them ourselves: before the front."""
+"""Where we listen: the sockets before the front, and that no two listeners have one place."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
-from serving.settings import GrpcSettings
+from serving.settings import GrpcSettings, SettingsError
 
 # Connections that may wait to be accepted; the kernel has a bound of its own (net.core.somaxconn).
 _BACKLOG = 1024
+
+_EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}  # noqa: S104 - compared with, not bound to
+
+
+def apart(places: Mapping[str, tuple[str, int]]) -> None:
+    """See that no two settings name one place to listen on: all listeners may share theirs, so the system says nothing.
+
+    Raises:
+        SettingsError: two do.
+    """
+    for (name, (host, port)), (other, (other_host, other_port)) in combinations(places.items(), 2):
+        if port == other_port != 0 and (host == other_host or _EVERYWHERE & {host, other_host}):
+            raise SettingsError(f"{name} and {other}: both are {port}")
 
 
 async def listen(settings: GrpcSettings) -> list[socket.socket]:

@@ -55,3 +55,38 @@ def test_one_that_is_on_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(SettingsError, match="REDIS_PERSECOND_TIMEOUT"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("environment", "clash"),
+    [
+        ({"PORT": "8081"}, "PORT and GRPC_PORT: both are 8081"),
+        ({"USE_PROMETHEUS": "true", "PROMETHEUS_ADDR": ":6070"}, "DEBUG_PORT and PROMETHEUS_ADDR: both are 6070"),
+        ({"HOST": "127.0.0.1", "DEBUG_HOST": "127.0.0.1", "DEBUG_PORT": "8080"}, "PORT and DEBUG_PORT: both are 8080"),
+    ],
+)
+def test_two_listeners_on_one_place_are_refused(
+    environment: dict[str, str], clash: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{clash}$"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PORT": "0", "GRPC_PORT": "0", "DEBUG_PORT": "0"},
+        {"PORT": "8081", "GRPC_UDS": "/run/ratelimit.sock"},
+        {"PROMETHEUS_ADDR": ":8080"},
+        {"HOST": "127.0.0.1", "DEBUG_HOST": "127.0.0.2", "DEBUG_PORT": "8080"},
+    ],
+    ids=["any", "a socket", "no page", "two addresses"],
+)
+def test_listeners_that_cannot_meet_are_taken(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    load()
