@@ -43,6 +43,10 @@ _PAUSE_MAX_SECONDS = 0.1
 # Answers that say where to ask instead are followed at once, unless they send us round in circles.
 _REDIRECTS_AT_ONCE = 3
 
+# Keys of one command are in two places while their slot is on its way: a moment, or as long as a resharding pauses. What else
+# is in the batch does not wait for longer than these take.
+_SPLIT_ATTEMPTS = 5
+
 
 class RedisClient:
     """Connections to one Redis; stores and leases share it."""
@@ -129,7 +133,7 @@ class RedisClient:
             if not any(isinstance(command.reply, Exception) for command in pending):
                 return
             redirected = [command for command in pending if self._redirect(command)]
-            away = [command for command in pending if _is_away(command.reply)]
+            away = [command for command in pending if _is_away(command.reply, attempt)]
             if not redirected and not away:
                 return
             if away and self._cluster is not None:
@@ -235,11 +239,11 @@ async def together(waits: Sequence[Coroutine[None, None, None]]) -> None:
         await asyncio.gather(*waits)
 
 
-def _is_away(reply: Reply) -> bool:
+def _is_away(reply: Reply, attempt: int) -> bool:
     """Whether a reply says that nothing happened, and that it is worth another try."""
     if isinstance(reply, NotSent):
         return not isinstance(reply, Shed)
-    return code(reply) in AWAY or code(reply) == "TRYAGAIN"
+    return code(reply) in AWAY or (code(reply) == "TRYAGAIN" and attempt < _SPLIT_ATTEMPTS)
 
 
 def _target(reply: ReplyError) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ratelimit.draw import Algorithm, Draw, Op, Standing, Terms
-from ratelimit.errors import StoreError, StoreRefused
+from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.store import Admission
 from ratelimit.stores.redis import RedisStore
 from serving.redis import slot_of
@@ -67,6 +67,21 @@ async def counter(redis_cluster: RedisCluster) -> AsyncIterator[Counter]:
         counter.back.finish()
 
 
+async def test_what_is_in_two_places_is_tried_some_times_and_keeps_nothing_else_waiting(
+    counter: Counter, redis_cluster: RedisCluster
+) -> None:
+    await counter.ask(Op.RESERVE, 8, HOLDING, "one")
+    counter.moving.begin()
+    source = redis_cluster.servers[0]
+    source.ask("CONFIG", "RESETSTAT")
+    await counter.ask(Op.RESERVE, 1, HOLDING, "two")
+    errors = source.ask("INFO", "errorstats").decode()
+    counter.moving.send(*counter.moving.keys())
+    counter.moving.finish()
+
+    assert "errorstat_TRYAGAIN:count=6" in errors
+
+
 @on_terms
 async def test_a_counter_is_counted_on_while_its_slot_is_on_its_way(counter: Counter, terms: Terms) -> None:
     before = await counter.passes(Op.CHARGE, 8, terms)
@@ -98,15 +113,14 @@ async def test_a_hold_goes_with_its_slot_and_ends_once(counter: Counter) -> None
     first, *others = counter.moving.keys()
     counter.moving.send(first)
     meanwhile = [
-        await counter.ask(Op.RESERVE, 3, HOLDING, "two", SHORT_SECONDS),
-        await counter.ask(Op.SETTLE, 5, HOLDING, "one", SHORT_SECONDS),
+        await counter.ask(Op.RESERVE, 3, HOLDING, "two"),
+        await counter.ask(Op.SETTLE, 5, HOLDING, "one"),
     ]
     counter.moving.send(*others)
     counter.moving.finish()
     settled = [await counter.ask(Op.SETTLE, 5, HOLDING, "one") for _ in range(2)]
 
-    # Which is worth another try, and is not the caller's fault.
-    assert all(isinstance(answer, StoreError) and not isinstance(answer, StoreRefused) for answer in meanwhile)
+    assert [type(answer) for answer in meanwhile] == [StoreUnavailable] * 2
     assert [(one.is_ended, one.after, one.held) for one in settled if isinstance(one, Standing)] == [
         (True, 5, 0),
         (False, 5, 0),
