@@ -96,6 +96,36 @@ async def test_only_what_is_written_to_the_shard_is_flushed(
     assert verbs.count("flush") == flushes
 
 
+async def test_a_sweep_that_finds_nothing_has_nothing_flushed(
+    store: EdgeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs: list[str] = []
+    call = store.shard.call
+
+    async def noting(verb: str, *arguments: object) -> object:
+        verbs.append(verb)
+        return await call(verb, *arguments)
+
+    monkeypatch.setattr(store.shard, "call", noting)
+    await store.remove(Selector(expired_at=0.0), 10)
+    await store.shard.keep_once()
+    await store.remove(Selector(ids=(*ids(1),)), 10)
+    await store.shard.keep_once()
+
+    assert [verb for verb in verbs if verb != "sizes"] == ["remove", "remove", "flush"]
+
+
+async def test_entries_of_a_namespace_are_counted_right_whatever_became_of_them(store: EdgeStore) -> None:
+    await store.add(rows(50))
+    await store.add([replace(each, entry=replace(each.entry, namespace="sales")) for each in rows(20)])
+    await store.remove(Selector(ids=(*ids(60)[10:],)), 100)
+    await store.amend({one: Record(State.QUARANTINED, wrong=1, used_at=NOW) for one in ids(70)[65:]})
+
+    counts = [await store.count(Selector(namespace=each)) for each in ("support", "sales", "nobody")]
+
+    assert counts == [COUNT - 60, 10, 0]
+
+
 async def test_an_entry_that_is_written_again_counts_as_not_indexed(store: EdgeStore) -> None:
     await store.add(rows(7))
 

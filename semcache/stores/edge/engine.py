@@ -224,7 +224,10 @@ class Engine:
 
     def count(self, conditions: Sequence[Condition]) -> int:
         """Count points."""
-        return int(self._shard.count(edge.CountRequest(filter=_filter(conditions))))
+        # Of one indexed field the estimate is the index's own number; counting 100,000 one by one takes 15 ms, and sweeping
+        # asks it of each namespace.
+        is_estimate_exact = len(conditions) == 1 and conditions[0][:2] == ("is", "ns")
+        return int(self._shard.count(edge.CountRequest(filter=_filter(conditions), exact=not is_estimate_exact)))
 
     def scan(self, conditions: Sequence[Condition], limit: int, start: str | None) -> tuple[list[Point], str | None]:
         """Return points in the order of their ids, and where to go on."""

@@ -118,7 +118,7 @@ class Shard:
     async def delete(self, verb: str, *arguments: object) -> int:
         """Have the engine remove entries that it finds; return how many."""
         async with self._writing():
-            self._is_dirty = True
+            was_dirty, self._is_dirty = self._is_dirty, True
             try:
                 ids: Sequence[str] = await self.call(verb, *arguments)
             except BaseException:  # timed out or cancelled: it may happen, and nobody will know to what
@@ -126,6 +126,8 @@ class Shard:
                 raise
             if self._touched is not None:
                 self._touched.update(ids)
+            # Most sweeps find nothing.
+            self._is_dirty = was_dirty or bool(ids)
         return len(ids)
 
     async def stop(self) -> None:
