@@ -6,5 +6,5 @@ import sys
 
 from semcache.app import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no branch - it is run and not imported
     sys.exit(main())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from google.protobuf.message import DecodeError
-
 from protos.semcache.v1 import semcache_pb2 as wire
 from serving.calls import Call, Failure, Reply
 
@@ -30,10 +28,7 @@ def _describe(
     told: Told = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method}
     if isinstance(reply, Failure):
         return told | {"weir.semcache.status": reply.status.name}
-    try:
-        return told | of(call.message, reply)
-    except DecodeError:
-        return told
+    return told | of(call.message, reply)
 
 
 def _of_lookup(message: bytes, reply: bytes) -> Told:

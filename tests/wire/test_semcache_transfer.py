@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -178,3 +180,31 @@ async def test_a_caller_that_leaves_in_the_middle_of_an_export_harms_nobody(tmp_
         call.cancel()
 
         assert len(entries(await parts_of(served))) == 3
+
+
+async def test_more_entries_than_are_taken_at_a_time_are_all_taken(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path, NAMESPACES)) as served:
+        await filled(served)
+        header, *sealed, trailer = await parts_of(served)
+        many = [*sealed, *sealed * 30]
+        reseal(many, trailer)
+        trailer.trailer.entries = len(many)
+
+        result = await taken(served, [header, *many, trailer])
+
+    assert (len(many), result.imported) == (93, 93)
+
+
+async def test_a_store_that_is_away_ends_an_export_and_an_import_and_says_how_far_it_came(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path, NAMESPACES)) as served:
+        await filled(served)
+        parts = await parts_of(served)
+        (store_,) = served.service.stores._stores.values()  # type: ignore[attr-defined]
+        store_.shard._restart = lambda: None
+        os.kill(store_.shard.pid, signal.SIGKILL)
+        await served.until(lambda: not store_.is_healthy)
+
+        with pytest.raises(CacheError, match="UNAVAILABLE"):
+            await parts_of(served)
+        with pytest.raises(CacheError, match=r"UNAVAILABLE: .*; 0 entries were taken, and may be sent again"):
+            await taken(served, parts)
