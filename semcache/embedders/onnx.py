@@ -92,9 +92,9 @@ class OnnxEmbedder:
 
     async def embed(self, texts: Sequence[str], deadline: float = math.inf) -> Embedded:
         """Embed texts."""
-        loaded = self._loaded
         if self._queue is None:
             raise EmbedUnavailable("the model is not loaded")
+        loaded = self._loaded
         answers = await self._queue.embed(texts, deadline)
         embeddings = np.empty((len(answers), loaded.dimensions), np.float32)
         for row, (embedding, _) in enumerate(answers):

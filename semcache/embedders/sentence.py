@@ -40,7 +40,7 @@ def load_model(source: str) -> Any:  # noqa: ANN401 - a class of a package that 
         raise EmbedUnavailable(f"sentence-transformers cannot load the model: {error}") from error
 
 
-class SentenceEmbedder:
+class SentenceEmbedder:  # pragma: no cover - needs PyTorch; tests/contract hold it to the port where that is installed
     """A model of sentence-transformers, fed by the same queue as an export."""
 
     def __init__(self, settings: EmbedderSettings, clock: Clock, load: Callable[[str], Any] = load_model) -> None:
@@ -104,7 +104,7 @@ class SentenceEmbedder:
         return vectors.astype(np.float32)
 
 
-def revision_of(folder: Path) -> str:
+def revision_of(folder: Path) -> str:  # pragma: no cover - as above
     """Return a digest of the weights in a folder; nothing where there are none to be seen."""
     digest = hashlib.sha256()
     weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []

@@ -35,7 +35,9 @@ class Traced:
     window_tokens: int
 
 
-def trace(folder: Path) -> Traced:
+def trace(
+    folder: Path,
+) -> Traced:  # pragma: no cover - needs PyTorch; what it gives is held to the original, as every export
     """Trace the model in a folder.
 
     Raises:
@@ -53,7 +55,7 @@ def trace(folder: Path) -> Traced:
     return Traced(graph, tokenizer.to_str().encode(), int(window))
 
 
-def _to_graph(model: Any) -> bytes:  # noqa: ANN401 - a class of a package that need not be there
+def _to_graph(model: Any) -> bytes:  # noqa: ANN401 - a class of a package that need not be there  # pragma: no cover - as above
     torch = importlib.import_module("torch")
 
     class Whole(torch.nn.Module):  # type: ignore[misc, name-defined] # torch need not be there

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from semcache.embedder import Embedder
-from semcache.embedders.onnx import OnnxEmbedder
+from semcache.embedders.model_folder import read
+from semcache.embedders.onnx import OnnxEmbedder, OnnxModel
 from semcache.embedders.sentence import SentenceEmbedder
 from semcache.errors import EmbedUnavailable
 from semcache.settings import EmbedderSettings
@@ -186,3 +187,24 @@ async def test_single_words_which_are_the_worst_for_int8_keep_their_cosine_in_th
         await each.stop()
 
     assert float((one * other).sum(axis=1).mean()) >= 0.99
+
+
+async def test_what_never_started_embeds_nothing_and_can_be_stopped() -> None:
+    embedder = OnnxEmbedder(model_folder(), EmbedderSettings(), SystemClock())
+
+    with pytest.raises(EmbedUnavailable, match="not loaded"):
+        await embedder.embed(["a"])
+    with pytest.raises(EmbedUnavailable, match="not loaded"):
+        _ = embedder.identity
+    await embedder.stop()
+
+
+def test_the_vector_of_a_text_is_the_mean_of_its_tokens() -> None:
+    description, graph, tokenizer = read(model_folder())
+    model = OnnxModel(graph, tokenizer, description.window_tokens)
+    text = "how do I reset my password?"
+
+    mean = model.embed_tokens(text).mean(axis=0)
+    (whole,), _ = model.embed([text])
+
+    assert float(mean @ whole / np.linalg.norm(mean)) == pytest.approx(1, abs=1e-4)

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from click.testing import CliRunner
 
 from semcache.embedders import model_folder
 from semcache.embedders.onnx import OnnxModel
+from semcache.embedders.sentence import load_model
 from semcache.errors import EmbedUnavailable, ExportError
 from semcache.export import default, reference, sources
-from semcache.export.model import SIMILARITY_MIN, export, revision_of
+from semcache.export.bert import BertGraph
+from semcache.export.model import SIMILARITY_MIN, build, export, read_source, revision_of
+from semcache.export.traced import Traced
 from semcache.export.weights import read_safetensors
 from tests.fakes import tiny_bert
 from weir.commands.export_model import export_model
@@ -258,6 +262,83 @@ def test_the_command_says_what_it_made_and_what_it_refused(make: Make, tmp_path:
 )
 def test_a_model_is_called_by_the_end_of_its_name(model: str, expected: str) -> None:
     assert sources.name_of(model) == expected
+
+
+class Original:
+    """What is used of a model of sentence-transformers, where that is not installed."""
+
+    def __init__(self, name: str, **_: object) -> None:
+        if "/" in name and not Path(name).is_dir():
+            raise OSError(f"{name} is not known\nTraceback")
+        self.name = name
+
+    def encode(self, texts: list[str], **_: object) -> list[list[float]]:
+        return [[float(number), 1.0] for number in range(len(texts))]
+
+    def save(self, folder: str) -> None:
+        (Path(folder) / self.name).mkdir(parents=True)
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Original))
+
+
+@pytest.mark.usefixtures("package")
+def test_what_the_original_computes_is_recorded_and_read_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "RECORDED", tmp_path / "recorded")
+    texts, computed = reference.vectors(tmp_path, "r1")
+
+    path = reference.record(tmp_path, "r1")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+
+    assert (path.name, list(reference.vectors(tmp_path, "r1")[0])) == ("r1.json", list(texts))
+    assert reference.vectors(tmp_path, "r1")[1].tolist() == computed.tolist()
+
+
+@pytest.mark.usefixtures("package")
+def test_a_model_of_any_name_is_had_as_sentence_transformers_has_it(tmp_path: Path) -> None:
+    assert list(sources.resolve("known", tmp_path).iterdir()) == [tmp_path / "saved" / "known"]
+    with pytest.raises(ExportError, match=r"does not load un/known: un/known is not known$"):
+        sources.resolve("un/known", tmp_path)
+
+
+@pytest.mark.usefixtures("package")
+def test_an_embedder_has_its_model_from_there_too() -> None:
+    assert load_model("known").name == "known"
+    with pytest.raises(EmbedUnavailable, match="cannot load the model: un/known"):
+        load_model("un/known")
+
+
+def test_weights_that_cannot_be_fetched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    with pytest.raises(ExportError, match="cannot be fetched"):
+        sources.fetch(tmp_path)
+
+
+def test_a_weight_that_is_missing_is_named(make: Make) -> None:
+    shape, _ = read_source(make())
+
+    with pytest.raises(ExportError, match="has no weight 'embeddings"):
+        BertGraph(shape, {}, "fp32").build()
+
+
+def test_what_is_traced_is_held_to_the_original_too(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make()
+    by_hand = build(folder, "fp32")
+    monkeypatch.setattr(
+        "semcache.export.model.trace", lambda _: Traced(by_hand.graph, by_hand.tokenizer, by_hand.window_tokens)
+    )
+    change(folder / "config.json", hidden_act="relu")
+
+    kept = export(folder, tmp_path / "out", "tiny", "fp32")
+
+    assert (kept.precision, kept.window_tokens) == ("fp32", tiny_bert.WINDOW)
 
 
 def test_a_name_that_nobody_knows_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
