@@ -95,6 +95,7 @@ async def test_an_entry_comes_back_as_it_was_stored(store: EntryStore) -> None:
         "wie spät? 'x' \"y\" \n 日本",
         tags=("doc:1", "v2"),
         source={"request": "r-1", "writer": "gateway"},
+        history="was ist 'Zeit'? \n 時間",
         epoch=1_700_000_000_123,
         created_at=NOW - 0.25,
         record=Record(hits=3, right=2, wrong=1, used_at=NOW - 1.5),

@@ -266,7 +266,34 @@ async def test_a_blocking_client_shares_a_fetch_between_threads(served: Served) 
         stored = await asyncio.to_thread(cache.store, "How do I pay?", "By card.")
 
     assert (len(fetches), {each if isinstance(each, str) else each.text for each in answers}) == (1, {"By mail."})
-    assert (found.outcome, learned, forgotten, stored.is_stored) == ("exact", False, 1, True)
+    assert (found.outcome, learned, forgotten.entries, stored.is_stored) == ("exact", False, 1, True)
     with pytest.raises(CacheError, match="closed"):
         cache.lookup("How do I pay?")
     cache.close()
+
+
+async def test_what_the_cache_may_not_share_is_asked_of_the_model_each_time(served: Served, upstream: Upstream) -> None:
+    async with (
+        CacheClient(served.target, namespace="support", timeout_seconds=30) as cache,
+        AsyncOpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain,
+    ):
+        create = cached(plain, cache).chat.completions.create
+        answers = [await create(**ASKED) for _ in range(2)]
+        found = found_of(answers[1])
+
+    assert found is not None
+    assert (found.outcome, found.missing, upstream.chats_count) == ("bypass", "tenant", 2)
+
+
+async def test_without_a_loop_too_what_may_not_be_shared_is_fetched_each_time(
+    served: Served, upstream: Upstream
+) -> None:
+    def ask() -> list[Any]:
+        cache = BlockingCacheClient(served.target, namespace="support", timeout_seconds=30)
+        with cache, OpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain:
+            create = cached(plain, cache).chat.completions.create
+            whole = [create(**ASKED).choices[0].message.content.strip() for _ in range(2)]
+            return [*whole, *(cache.answer("How do I pay?", lambda: "By card.") for _ in range(2))]
+
+    assert await asyncio.to_thread(ask) == [SAID, SAID, "By card.", "By card."]
+    assert upstream.chats_count == 2

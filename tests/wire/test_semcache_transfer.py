@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import signal
@@ -117,6 +118,7 @@ async def test_what_is_damaged_or_cut_is_refused(tmp_path: Path) -> None:
             "two headers": [header, header, first, second, third, trailer],
             "something after the end": [header, first, second, third, trailer, first],
             "nothing": [],
+            "a part of nothing": [header, wire.ExportResponse(), first, second, third, trailer],
             "another version": [unknown, first, second, third, trailer],
         }
         told = {}
@@ -208,3 +210,21 @@ async def test_a_store_that_is_away_ends_an_export_and_an_import_and_says_how_fa
             await parts_of(served)
         with pytest.raises(CacheError, match=r"UNAVAILABLE: .*; 0 entries were taken, and may be sent again"):
             await taken(served, parts)
+
+
+async def test_an_import_that_is_given_up_is_given_up(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path, NAMESPACES)) as served, client(served) as cache:
+        asked = asyncio.Event()
+        await cache.describe()  # a connection is there
+
+        async def never() -> AsyncIterator[wire.ExportResponse]:
+            asked.set()
+            await asyncio.Event().wait()
+            yield wire.ExportResponse()
+
+        importing = asyncio.create_task(cache.import_(never()))
+        await asked.wait()
+        importing.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await importing

@@ -109,3 +109,9 @@ def test_without_usage_none_is_replayed() -> None:
     )
 
     assert len(list(chunks)) == 2
+
+
+def test_an_answer_of_another_writer_without_tools_calls_none() -> None:
+    read = chat.read_response(Completion("By mail.", model="m"))
+
+    assert (read.choices[0].message.content, read.choices[0].message.tool_calls) == ("By mail.", None)

@@ -28,6 +28,7 @@ def test_a_prompt_is_taken_apart() -> None:
         ("one per second", "numbers", ()),
         ("one per second", "units", frozenset({"second"})),
         ("part one", "numbers", ("1",)),
+        ("part I", "numbers", ("1",)),
         ("one of them", "numbers", ()),
         ("is it true or not", "negations", 0),
         ("not only cats", "negations", 0),
