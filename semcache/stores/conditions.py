@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from semcache.entry import Entry, EntryId, Record, State
 from semcache.store import Question, Selector
+from semcache.stores.payload import micros
 
 Condition: TypeAlias = tuple[str, str, object]
 """What is compared (`is`, `in`, `gt`, `gte`, `lte`, `lt`), the field (`id` for the entry's own), and with what."""
@@ -36,7 +37,7 @@ def of_selector(selector: Selector) -> Sequence[Condition]:
         ("lte", "expires_at", selector.expired_at),
         ("lt", "epoch", selector.epoch_below),
         ("is", "state", None if selector.state is None else int(selector.state)),
-        ("lte", "created_at", selector.created_before),
+        ("lte", "created_at", None if selector.created_before is None else micros(selector.created_before)),
     ]
     return [condition for condition in conditions if condition[2] is not None]
 
@@ -54,6 +55,6 @@ def of_published(entry: Entry) -> Sequence[Condition]:
     return [
         ("in", "id", [entry.id]),
         ("is", "state", int(State.PENDING)),
-        ("gte", "created_at", entry.created_at),
-        ("lte", "created_at", entry.created_at),
+        ("gte", "created_at", micros(entry.created_at)),
+        ("lte", "created_at", micros(entry.created_at)),
     ]

@@ -34,8 +34,8 @@ def to_payload(entry: Entry) -> dict[str, Any]:
         "tenant": entry.tenant,
         "tags": list(entry.tags),
         "epoch": entry.epoch,
-        "created_at": _micros(entry.created_at),
-        "expires_at": _micros(entry.expires_at),
+        "created_at": micros(entry.created_at),
+        "expires_at": micros(entry.expires_at),
         "prompt": entry.prompt,
         "doc": _document(entry),
         **record_to_payload(entry.record),
@@ -44,7 +44,7 @@ def to_payload(entry: Entry) -> dict[str, Any]:
 
 def record_to_payload(record: Record) -> dict[str, Any]:
     """Return what `amend` writes."""
-    numbers = [record.hits, record.right, record.wrong, _micros(record.used_at)]
+    numbers = [record.hits, record.right, record.wrong, micros(record.used_at)]
     return {"state": int(record.state), "worth": record.worth, "record": [int(record.state), *numbers]}
 
 
@@ -87,7 +87,8 @@ def to_candidate(entry_id: str, similarity: float, payload: Payload) -> Candidat
     )
 
 
-def _micros(at: float) -> float:
+def micros(at: float) -> float:
+    """Return a time as it is kept: everything that is compared with one that is kept must be, too."""
     # Qdrant reads numbers of more digits a little off, a little more each time that they are stored again.
     return round(at, 6)
 

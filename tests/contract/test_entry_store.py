@@ -578,6 +578,20 @@ async def test_what_is_pending_is_not_served_until_it_is_published(store: EntryS
     assert await store.count(Selector()) == 1
 
 
+async def test_whenever_an_entry_was_added_it_is_published(store: EntryStore) -> None:
+    draw = random.Random(1)
+    pending = [
+        row(str(number), created_at=NOW - draw.random(), record=Record(State.PENDING, used_at=NOW))
+        for number in range(50)
+    ]
+    await store.add(pending)
+
+    await store.publish([replace(each.entry, record=Record(used_at=NOW)) for each in pending])
+
+    assert None not in await store.get([each.entry.id for each in pending], NOW)
+    assert await store.count(Selector(created_before=min(each.entry.created_at for each in pending))) == 1
+
+
 async def test_only_what_was_added_is_published(store: EntryStore) -> None:
     older = entry("one")
     await store.add(
