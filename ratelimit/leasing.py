@@ -14,6 +14,9 @@
    refunds, holds) goes to the store, in the same round trip.
 4. Answers tell what is left as this replica heard it last, at most a block's life ago; other replicas' blocks count
    as spent.
+   Tokens are spent up to a block's life later than they were charged: in windows nobody can tell, of a sliding window or
+   a bucket an interval holds what the limit lets through in that much longer. What has left a bucket meanwhile has left it
+   for everybody, and is not given back.
 5. Batches overlap: what one of them counts on while it waits for the store is promised to it, and spent by no other.
 """
 
@@ -24,8 +27,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
+from math import ceil
 
-from ratelimit.draw import Draw, Op, Role, Standing
+from ratelimit.draw import Algorithm, Draw, Op, Role, Standing
 from ratelimit.errors import StoreError, StoreTimeout
 from ratelimit.store import Admission, AdmissionOutcome, HoldsPage, Ledger, Outcome, Store
 from serving.clock import Clock
@@ -56,6 +60,8 @@ class _Block:
     reset_ms: int = 0
     heard_at: float = 0.0
     """In steady seconds; 0: never."""
+    since: float = 0.0
+    """When the oldest of what is left was granted."""
     ends_at: float = 0.0
     error: StoreError | None = None
     """What came instead of hits, the last time."""
@@ -64,6 +70,13 @@ class _Block:
     def free(self) -> int:
         """Return what is left for who asks now."""
         return self.left - self.promised
+
+    def returnable(self, hits: int, steady: float) -> int:
+        """Return how many of some hits are still in the counter."""
+        terms = self.draw.terms
+        if terms.algorithm is not Algorithm.TOKEN_BUCKET:
+            return hits
+        return max(0, hits - ceil((steady - self.since) * 1000 * terms.limit / terms.window_ms))
 
 
 @dataclass(slots=True)
@@ -192,9 +205,9 @@ class LeasingStore:
         """Yield what the store is to be asked for, so that a block can pay what a batch needs."""
         terms, is_ended = need.draw.terms, block.ends_at <= steady
         if is_ended:
-            if block.free:
-                yield replace(block.draw, op=Op.REFUND, hits=block.free, terms=terms)
-                block.left = block.promised
+            if returned := block.returnable(block.free, steady):
+                yield replace(block.draw, op=Op.REFUND, hits=returned, terms=terms)
+            block.left = block.promised
             block.size = block.used if block.heard_at else need.hits
         elif block.free >= need.hits:
             need.promised = need.hits
@@ -216,6 +229,7 @@ class LeasingStore:
         standing = answer[0]
         block.spent, block.reset_ms, block.heard_at, block.error = standing.after, standing.reset_ms, steady, None
         if not is_returned:
+            block.since = block.since if block.left else steady
             block.left += standing.after - standing.before
             block.ends_at = steady + draw.terms.lease_ms / 1000
             self._taken.add()
@@ -257,7 +271,8 @@ class LeasingStore:
         ]
         for key, _ in ended:
             del self._blocks[key]
-        returned = [replace(block.draw, op=Op.REFUND, hits=block.left) for _, block in ended if block.left]
+        lefts = [(block, block.returnable(block.left, steady)) for _, block in ended]
+        returned = [replace(block.draw, op=Op.REFUND, hits=left) for block, left in lefts if left]
         if not returned:
             return
         deadline = steady + _RETURN_TIMEOUT_SECONDS

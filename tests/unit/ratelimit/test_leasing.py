@@ -218,3 +218,18 @@ async def test_a_block_that_may_have_been_taken_is_told_as_one_that_stays_spent(
     await bench.spend(4)
 
     assert bench.metric("hits_unreturned") == 4
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["with the next lease", "by itself"])
+async def test_what_has_left_a_bucket_meanwhile_is_not_given_back(bench: Bench, *, is_stopped: bool) -> None:
+    # One hit leaves in ten seconds.
+    bucket = replace(TERMS, algorithm=Algorithm.TOKEN_BUCKET, limit=360, window_ms=3_600_000)
+    await bench.answers(bench.admission(20, terms=bucket), bench.admission(1, terms=bucket))
+    await bench.spend(1, terms=bucket)
+    bench.clock.advance(LIFE_SECONDS + 5)
+    if is_stopped:
+        await bench.leasing.stop()
+    else:
+        await bench.spend(1, terms=bucket)
+
+    assert (bench.store.leased[:2], bench.store.returned) == ([21, 42], [41 - 7])
