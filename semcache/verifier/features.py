@@ -131,5 +131,6 @@ def _grams(words: set[str]) -> set[str]:
 
 
 def _jaccard(a: AbstractSet[object], b: AbstractSet[object]) -> float:
-    union = len(a | b)
-    return len(a & b) / union if union else 1.0
+    shared = len(a & b)
+    union = len(a) + len(b) - shared
+    return shared / union if union else 1.0
