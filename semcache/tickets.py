@@ -16,12 +16,15 @@ import json
 import math
 import secrets
 from dataclasses import astuple, dataclass, field
+from functools import lru_cache
 
 from semcache.entry import EntryId, ScopeId
 from semcache.invalidation import Moment
 
 _BYTES_MAX = 1_024
 _WHOSE_DIGITS = 16
+# Tenants that are remembered with their scopes: 200 bytes each.
+_WHOSE_MAX = 1_024
 _JSON = json.JSONEncoder(separators=(",", ":"), default=astuple)
 
 
@@ -52,6 +55,7 @@ class Held:
     moment: Moment
 
 
+@lru_cache(_WHOSE_MAX)
 def whose(scope: ScopeId, tenant: str | None) -> str:
     """Return what a lookup says of its tenant; of the scope, too, so that two lookups do not say that they are of one."""
     return hashlib.sha256(f"{scope}\n{tenant}".encode()).hexdigest()[:_WHOSE_DIGITS] if tenant is not None else ""

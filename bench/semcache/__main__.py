@@ -1,6 +1,6 @@
 """One command: how fast the semantic cache is on one core, what it costs in memory, and how it does at a million entries.
 
-    python -m bench.semcache [embed] [service] [large] [--original PYTHON --source FOLDER]
+    python -m bench.semcache [embed] [steps] [service] [large] [--original PYTHON --source FOLDER]
 
 `--original` is an interpreter with sentence-transformers, `--source` the model's own folder. What is compared runs in
 one call of this command, on one core. Figures are kept as JSON.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from bench.semcache import embedding, filling, service, tables
+from bench.semcache import embedding, filling, service, steps, tables
 from bench.semcache.prompts import Vectors, paraphrases, questions, spread
 from semcache.embedder import ModelIdentity
 from semcache.embedders import model_folder
@@ -46,6 +46,9 @@ def main() -> None:
     if "embed" in options.what:
         filling.pin(options.core)
         figures["embed"] = embedding.measure(folders, options.source, options.original, options.rounds)
+    if "steps" in options.what:
+        filling.pin(options.core)
+        figures["steps"] = steps.measure(folders["int8"], options.rounds)
     if {"service", "large"} & set(options.what):
         filling.pin(options.core)
         vectors = embedding.encode_all(folders["int8"], questions(_EMBEDDED))
@@ -71,7 +74,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.semcache", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["embed", "service"], help="embed, service, large")
+    parser.add_argument("what", nargs="*", default=["embed", "service"], help="embed, steps, service, large")
     parser.add_argument("--entries", type=int, default=100_000, help="entries behind the service")
     parser.add_argument("--large", type=int, default=1_000_000, help="entries of the large store")
     parser.add_argument("--rounds", type=int, default=200, help="embeddings of each kind")

@@ -44,23 +44,19 @@ class OnnxModel:
     def embed(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[Tokens]]:
         """Return a unit vector for each text, and its tokens."""
         encodings = [self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX]) for text in texts]
-        embeddings: Embeddings = self._session.run(["embedding"], self._feed(encodings))[0]
-        return embeddings, [Tokens(_count(each), each.ids.count(self._unknown)) for each in encodings]
+        ids = [encoding.ids for encoding in encodings]
+        embeddings: Embeddings = self._session.run(["embedding"], _feed(ids))[0]
+        tokens = [
+            Tokens(len(mine) + _cut(encoding), mine.count(self._unknown))
+            for mine, encoding in zip(ids, encodings, strict=True)
+        ]
+        return embeddings, tokens
 
     def embed_tokens(self, text: str) -> Embeddings:
         """Return a vector for each token of a text: for verifiers that look closer."""
         encoding = self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX])
-        vectors: Embeddings = self._session.run(["token_embeddings"], self._feed([encoding]))[0]
+        vectors: Embeddings = self._session.run(["token_embeddings"], _feed([encoding.ids]))[0]
         return np.asarray(vectors[0], np.float32)
-
-    @staticmethod
-    def _feed(encodings: Sequence[Encoding]) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-        ids = np.zeros((len(encodings), max(len(encoding.ids) for encoding in encodings)), np.int64)
-        mask = np.zeros_like(ids)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding.ids)] = encoding.ids
-            mask[row, : len(encoding.ids)] = 1
-        return {"input_ids": ids, "attention_mask": mask}
 
 
 class OnnxEmbedder:
@@ -126,6 +122,14 @@ def _unknown(tokenizer: bytes) -> int:
     return int(vocabulary.get(model.get("unk_token"), -1)) if isinstance(vocabulary, dict) else -1
 
 
-def _count(encoding: Encoding) -> int:
-    cut = sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
-    return len(encoding.ids) + cut
+def _feed(ids: Sequence[list[int]]) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+    """Return the model's inputs: token ids, filled up to the longest text, and which of them count."""
+    width = max(map(len, ids))
+    filled = [mine + [0] * (width - len(mine)) for mine in ids]
+    mask = [[1] * len(mine) + [0] * (width - len(mine)) for mine in ids]
+    return {"input_ids": np.array(filled, np.int64), "attention_mask": np.array(mask, np.int64)}
+
+
+def _cut(encoding: Encoding) -> int:
+    """Return how many tokens the model's window has no room for."""
+    return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
