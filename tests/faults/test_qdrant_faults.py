@@ -252,3 +252,47 @@ async def test_a_server_that_comes_back_is_found_with_what_it_had(server: Qdrant
 
     assert await store.count(Selector()) == 1
     await stores.stop()
+
+
+async def test_a_server_that_makes_no_collections_ends_the_start(server: QdrantServer) -> None:
+    stores = stores_at(server)
+    create = server._create  # type: ignore[attr-defined]
+
+    async def refuse(request: Any) -> Any:
+        raise ValueError(f"no room for {request.collection_name}")
+
+    server._create = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(StoreRefused, match="no room for"):
+        await stores.start()
+
+    server._create = create  # type: ignore[method-assign]
+    await stores.start()
+    await stores.stop()
+
+
+async def test_no_more_invalidations_are_read_than_are_remembered(
+    server: QdrantServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = stores_at(server, query_entries_max=1)
+    await stores.start()
+    await stores.invalidate("support", ["a", "b", "c"], NOW)
+    monkeypatch.setattr("semcache.stores.qdrant.root.NOTED_MAX", 2)
+
+    assert len(await stores.invalidations("support", 0)) == 2
+    await stores.stop()
+
+
+async def test_erasing_leaves_what_is_not_ours(server: QdrantServer) -> None:
+    mine, theirs = stores_at(server), stores_at(server, collection_prefix="theirs_")
+    for stores in (mine, theirs):
+        await stores.start()
+        await stores.open(MODEL)
+
+    await mine.erase()
+
+    left = {each.name for each in (await server._client.get_collections()).collections}
+    assert left
+    assert all(name.startswith("theirs_") for name in left)
+    for stores in (mine, theirs):
+        await stores.stop()
