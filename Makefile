@@ -13,12 +13,13 @@ test: $(VENV)/.ready ## Every test, with a real redis-server and a real Envoy
 	@deploy/install-servers
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)
 
-cover: $(VENV)/.ready ## Every test, and what they leave untried of the rate limit service
+cover: $(VENV)/.ready ## Every test, and what they leave untried of the code
 	@deploy/install-servers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --include 'ratelimit/*,serving/*' --skip-covered --show-missing --fail-under 100
+	$(BIN)/coverage report --include 'ratelimit/*,serving/*,weir/*' --skip-covered --show-missing --fail-under 100
+	$(BIN)/coverage report --include 'semcache/*' --skip-covered --show-missing --fail-under 99
 
 check: $(VENV)/.ready ## The quick loop: format, lint, types, import contracts, unit tests
 	$(BIN)/ruff format --check .

@@ -89,6 +89,17 @@ async def test_a_file_that_goes_takes_its_rules_with_it(files: Bench, tmp_path: 
     await files.loaded.accepted("b")
 
 
+async def test_a_folder_of_too_many_files_is_watched_until_they_are_fewer(tmp_path: Path, way: dict[str, Any]) -> None:
+    write(tmp_path / "config", "a", "b")
+    async with Bench(tmp_path, runtime_watch_root=False, config_files_max=2, **way) as files:
+        refused = await files.loaded.outcome(1)
+        (tmp_path / "config" / "b.yaml").unlink()
+
+        await files.loaded.accepted("a")
+
+    assert isinstance(refused, ConfigError)
+
+
 async def test_a_file_that_is_replaced_is_read(files: Bench, tmp_path: Path) -> None:
     (tmp_path / "new").write_text(RULES.format("b"))
 

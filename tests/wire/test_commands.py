@@ -19,6 +19,7 @@ from serving.settings import GrpcSettings
 from tests.fakes.desks import Apis
 from tests.fakes.ports import free_port
 from weir.__main__ import main
+from weir.demo.upstream import Upstream
 
 RULES = """
 domain: llm
@@ -125,3 +126,14 @@ async def test_whoever_does_not_answer_is_named() -> None:
 
     assert (looked.exit_code, looked.output) == (2, "the cache did not answer\n")
     assert (asked.exit_code, asked.output.startswith(f"{gateway}: ")) == (2, True)
+
+
+async def test_without_a_cache_a_question_is_asked_of_the_model() -> None:
+    upstream = Upstream()
+    await upstream.start()
+    places = ["--target", f"127.0.0.1:{free_port()}", "--gateway", f"http://{upstream.address}"]
+
+    asked = await asyncio.to_thread(CliRunner().invoke, main, ["ask", *places, "--max-tokens", "6", "What is a weir?"])
+    await upstream.stop()
+
+    assert (asked.exit_code, asked.output.splitlines()[-1].strip()) == (0, "a weir raises the river and")
