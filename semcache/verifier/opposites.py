@@ -55,8 +55,9 @@ _OPPOSITES = """
     compress compressing / decompress extract decompressing
     connect connecting / disconnect disconnecting
     lock locking / unlock unlocking
-    allow allowing permit / forbid ban block prevent prohibit deny
-    accept accepting / reject rejecting refuse decline
+    allow allows allowing allowed permit permits permitted / forbid forbids forbidden ban bans banned block blocked prevent prohibit prohibited deny denied
+    accept accepts accepting accepted / reject rejects rejecting rejected refuse refused decline declined
+    approve approved / reject rejected decline declined deny denied
     love like / hate dislike
     win winning won / lose losing lost
     pass passing / fail failing
@@ -157,6 +158,17 @@ _OPPOSITES = """
     until / since
     to / from
     must / may
+    polite politely / rude rudely impolite
+    enabled / disabled
+    included / excluded
+    created added / deleted removed
+    sent / received
+    bought / sold
+    opened / closed
+    started / stopped ended finished
+    increased raised / decreased reduced lowered
+    upgraded / downgraded
+    encrypted / decrypted
 """
 
 

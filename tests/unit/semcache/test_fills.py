@@ -99,6 +99,19 @@ async def test_another_number_is_something_else() -> None:
     assert other.lease is not None
 
 
+async def test_what_was_not_read_whole_waits_for_the_same_words_only() -> None:
+    world = await make_world()
+    await one(world, "what does \U0001f44d mean in a chat")
+
+    other = await one(world, "what does \U0001f44e mean in a chat")
+    same = await one(world, "what does \U0001f44d mean in a chat")
+
+    assert isinstance(other, Answer)
+    assert other.lease is not None
+    assert isinstance(same, asyncio.Future)
+    same.cancel()
+
+
 async def test_another_scope_does_not_wait() -> None:
     world = await make_world()
     await one(world, PASSWORD)
