@@ -122,7 +122,7 @@ def is_taken(world: House) -> bool:
     """Return whether the model has begun with all that waited for it."""
     queue = world.embedder._queue
     assert queue is not None
-    return queue._running is not None and not queue._running.done() and not queue._waiting
+    return bool(queue._under_way) and not queue._waiting
 
 
 @asynccontextmanager
