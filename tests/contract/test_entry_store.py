@@ -36,7 +36,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
 ]
 
-SERVER = os.environ.get("QDRANT_URL", "")
+# Read here: no other test may see it, and every test begins without it.
+SERVER = QdrantSettings(timeout=30.0) if os.environ.get("QDRANT_URL") else None
 KINDS = ["fake", "edge", "qdrant-in-process", "qdrant-over-grpc", *(["qdrant-server"] if SERVER else [])]
 
 
@@ -47,7 +48,8 @@ def make_stores(kind: str, folder: Path) -> EntryStores:
         return EdgeStores(EdgeSettings(folder=str(folder / "edge"), timeout=30.0))
     if kind == "qdrant-in-process":
         return QdrantStores(QdrantSettings(url=SecretStr(":memory:")))
-    return QdrantStores(QdrantSettings(collection_prefix=f"test_{uuid.uuid4().hex}_", timeout=30.0))
+    assert SERVER is not None
+    return QdrantStores(SERVER.model_copy(update={"collection_prefix": f"test_{uuid.uuid4().hex}_"}))
 
 
 def over_grpc(server: QdrantServer) -> QdrantSettings:
