@@ -94,7 +94,8 @@ class SentenceEmbedder:  # pragma: no cover - needs PyTorch; tests/contract hold
     def _work(self, texts: Sequence[str]) -> tuple[Embeddings, Sequence[Tokens]]:
         tokenizer = self._model.tokenizer
         ids = [list(tokenizer.encode(text, truncation=False)) for text in texts]
-        unknown, window = tokenizer.unk_token_id, self.window_tokens
+        # Tokenizers that have a token for everything need not have the name.
+        unknown, window = getattr(tokenizer, "unk_token_id", None), self.window_tokens
         return self._encode(texts), [Tokens(len(each), each[:window].count(unknown)) for each in ids]
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:

@@ -42,13 +42,18 @@ def _rows(state: wire.NamespaceState) -> Sequence[tuple[str, str]]:
         ("hits", f"{share(state.hit_rate)}: {state.exact_hits:,} exact, {state.semantic_hits:,} semantic"),
         ("of them wrong", _wrong(state.error_rate)),
         ("gate", f"{_gate(state.target_error, state.threshold, state.is_gate_open)}; {state.labels:,} labels"),
-        ("saved", f"{saved:,} tokens, {state.saved_micros / _MILLION:,.2f} net of lookups"),
+        ("saved", f"{saved:,} tokens, {_money(state.saved_micros)} net of lookups"),
     ]
     if state.HasField("shadow"):
         rows += _shadow(state.shadow)
     if state.HasField("migration"):
         rows += migration(state.migration)
     return rows
+
+
+def _money(micros: int) -> str:
+    # A few answers of a cheap model save less than a cent, which is not nothing.
+    return f"{micros / _MILLION:,.{2 if abs(micros) >= _MILLION // 10 or not micros else 6}f}"
 
 
 def migration(state: wire.MigrationState) -> Sequence[tuple[str, str]]:

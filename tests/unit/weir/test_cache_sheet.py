@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
 from protos.semcache.v1 import semcache_pb2 as wire
@@ -72,3 +73,12 @@ def test_a_change_of_models_says_how_far_it_is() -> None:
         "   from         a",
         "   to           b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("micros", "told"), [(0, "0.00"), (27, "0.000027"), (-27, "-0.000027"), (99_999, "0.099999"), (100_000, "0.10")]
+)
+def test_savings_of_less_than_a_cent_are_not_nothing(micros: int, told: str) -> None:
+    state = wire.NamespaceState(namespace="support", saved_micros=micros)
+
+    assert any(line.endswith(f"0 tokens, {told} net of lookups") for line in printed(state))
