@@ -35,7 +35,7 @@ def head(path: Path) -> str:
 def exports(path: Path) -> list[list[str]]:
     return [
         list(ast.literal_eval(node.value))
-        for node in ast.parse(text_of(path)).body
+        for node in (ast.parse(text_of(path)).body if "__all__" in text_of(path) else ())
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
     ]
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import struct
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
+from semcache.stores.edge.frames import read_frame, write_frame
 from semcache.stores.edge.lock import lock
 from semcache.stores.edge.records import Records, Row
 from semcache.stores.edge.remains import Remains
@@ -44,10 +44,6 @@ Found: TypeAlias = tuple[str, float, dict[str, Any]]
 """Id, similarity, payload."""
 Change: TypeAlias = tuple[str, Sequence[Condition], dict[str, Any]]
 """Id, what the entry must be, and fields of its payload: state, record and worth."""
-
-HEADER = struct.Struct("<I")
-# Larger than any page or batch that the service sends; a length above it is a stream out of step.
-FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 _RECORDS = "records.sqlite"
 # What is held against a finding, beside its scope.
@@ -318,25 +314,6 @@ def serve(engine: Engine, reader: BinaryIO, writer: BinaryIO) -> None:
         except Exception as error:  # noqa: BLE001 - the extension raises plain Exception; one bad call fails alone
             answer = (number, False, f"{verb}: {error}")
         write_frame(writer, answer)
-
-
-def read_frame(reader: BinaryIO) -> bytes:
-    """Return the next frame; nothing at the end, also where that comes in the middle of one."""
-    header = reader.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return b""
-    (size,) = HEADER.unpack(header)
-    if size > FRAME_BYTES_MAX:
-        raise ValueError(f"a frame of {size} bytes: the stream is out of step")
-    frame = reader.read(size)
-    return frame if len(frame) == size else b""
-
-
-def write_frame(writer: BinaryIO, value: object) -> None:
-    """Write one frame at once."""
-    body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    writer.write(HEADER.pack(len(body)) + body)
-    writer.flush()
 
 
 def _filter(conditions: Sequence[Condition]) -> Any:  # noqa: ANN401 - a class of an untyped extension
