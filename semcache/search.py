@@ -22,8 +22,9 @@ import numpy as np
 from semcache.answers import Outcome, Reason
 from semcache.backends import Backend
 from semcache.drafts import Draft, still_open
-from semcache.entry import Entry
+from semcache.entry import Entry, EntryId
 from semcache.errors import EmbedError, StoreError
+from semcache.invalidation import Moment
 from semcache.judging import NEAREST, SIMILARITY_MIN, Judges
 from semcache.policy import Step
 from semcache.store import EntryStores, Question
@@ -61,9 +62,7 @@ class Search:
     async def _exact(self, backend: Backend, drafts: Sequence[Draft], now: float) -> None:
         names = list(dict.fromkeys(each.ask.namespace.name for each in drafts))
         try:
-            entries, moments = await asyncio.gather(
-                backend.store.get([each.entry_id for each in drafts], now), self._stores.moments(names)
-            )
+            entries, moments = await self._get_at(backend, [each.entry_id for each in drafts], names, now)
         except StoreError:
             for each in drafts:
                 each.settle(Outcome.BYPASS, Reason.STORE_AWAY, "exact")
@@ -77,6 +76,20 @@ class Search:
                 each.settle(Outcome.MISS, reason, "exact")
             else:
                 each.expect(Reason.EMBEDDER, "embed")
+
+    async def _get_at(
+        self, backend: Backend, ids: Sequence[EntryId], names: Sequence[str], now: float
+    ) -> tuple[Sequence[Entry | None], Sequence[Moment]]:
+        """Get entries, and the moment of that: beside each other, where the store has to ask somebody for both."""
+        # Not gather: a task for each takes 40 µs more, right after an inference, and most stores know the moment at once.
+        getting = asyncio.ensure_future(backend.store.get(ids, now))
+        try:
+            moments = await self._stores.moments(names)
+        except BaseException:
+            getting.cancel()
+            await asyncio.gather(getting, return_exceptions=True)
+            raise
+        return await getting, moments
 
     async def _embed(self, backend: Backend, drafts: Sequence[Draft], deadline: float) -> None:
         if not drafts:
