@@ -18,7 +18,7 @@ Who speaks an API of ours says it (`Wish`), and is never charged for what was re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ratelimit.accounting import RuleStats, account_refund
@@ -182,6 +182,21 @@ def status(
         raise AssertionError
     index = next(i for i, counting in enumerate(step.countings) if counting.limit is tightest.limit)
     return _finished(step, index, tightest, draws, standings, stats)
+
+
+def statuses(
+    step: Step, draw: Draw, answers: Iterable[Sequence[Standing]], stats: RuleStats, spans: Spans
+) -> Iterator[Status]:
+    """Yield what `status` returns for each of several equal draws on the one limit of a descriptor."""
+    [counting] = step.countings
+    limit, capacity, near = counting.limit, counting.terms.capacity, counting.near_mark
+    is_shadow = step.rule is not None and step.rule.shadow_mode
+    is_reference, reset_seconds = counting.terms.algorithm is _REFERENCE, spans.of(limit).reset_seconds
+    for (standing,) in answers:
+        _account(step, draw, standing, near, stats)
+        left = capacity - standing.after - standing.held
+        reset = reset_seconds if is_reference else -(-standing.reset_ms // 1000)
+        yield Status(standing.is_over and not is_shadow, limit, max(0, left), reset)
 
 
 def _finished(

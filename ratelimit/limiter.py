@@ -262,7 +262,7 @@ class Limiter:
         if isinstance(answer, StoreError):
             return answer
         if self._spenders is not None:
-            _note_draws(self._spenders, draft, answer)
+            self._spenders.add_drawn(draft.ask.plan, answer)
         answer = self._stand(draft, wanted, answer, spans)
         return self._verdict(draft, modes, spans, wanted.draws, answer)
 
@@ -270,10 +270,20 @@ class Limiter:
         self, draft: Draft, wanted: Admission, answers: Iterator[AdmissionOutcome], modes: ModeSettings, spans: Spans
     ) -> Iterator[Verdict | StoreError]:
         """Tell each of the calls that were drafted as one what became of it."""
-        blank = draft.statuses
-        for answer in islice(answers, draft.times):
+        mine, steps, blank = list(islice(answers, draft.times)), draft.ask.plan.steps, draft.statuses
+        standings = [answer for answer in mine if not isinstance(answer, StoreError)]
+        # Nearly always: one limit, which was asked for each of them.
+        if len(steps) == len(wanted.draws) == 1 and len(standings) == len(mine):
+            told = drawing.statuses(steps[0], wanted.draws[0], standings, self._stats[steps[0].stats_key], spans)
+            for status, answer in zip(told, standings, strict=True):
+                if self._spenders is not None:
+                    self._spenders.add_drawn(draft.ask.plan, answer)
+                draft.statuses = [status]
+                yield self._verdict(draft, modes, spans, wanted.draws, answer)
+            return
+        for each in mine:
             draft.statuses = list(blank)
-            yield self._finish_own(draft, wanted, answer, modes, spans)
+            yield self._finish_own(draft, wanted, each, modes, spans)
 
     def _finish_all(
         self, draft: Draft, outcome: Outcome, modes: ModeSettings, spans: Spans
@@ -367,14 +377,6 @@ def _note_charges(spenders: Spenders, draft: Draft, ledger: Ledger) -> None:
     for position, charge in zip(draft.positions, ledger.charges, strict=True):
         if charge.hits and not charge.is_refund:
             spenders.add(draft.ask.plan, position, charge.hits)
-
-
-def _note_draws(spenders: Spenders, draft: Draft, standings: Standings) -> None:
-    found = iter(standings)
-    for position, step in enumerate(draft.ask.plan.steps):
-        spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
-        if spent > 0:
-            spenders.add(draft.ask.plan, position, spent)
 
 
 def _each(drafts: Sequence[Draft]) -> Iterator[Draft]:

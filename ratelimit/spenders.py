@@ -14,6 +14,7 @@ from heapq import nlargest
 from operator import attrgetter
 
 from ratelimit.descriptor import Entry
+from ratelimit.draw import Standings
 from ratelimit.plan import Plan
 
 
@@ -68,6 +69,14 @@ class Spenders:
         spender.spent += hits
         if len(table.spenders) > 2 * self._size:
             self._purge(table)
+
+    def add_drawn(self, plan: Plan, standings: Standings) -> None:
+        """Add what each descriptor of a request spent on counters of our own modes: the most of those of its limits."""
+        found = iter(standings)
+        for position, step in enumerate(plan.steps):
+            spent = max((one.after - one.before for one in (next(found) for _ in step.countings)), default=0)
+            if spent > 0:
+                self.add(plan, position, spent)
 
     def _purge(self, table: _Table) -> None:
         ordered = sorted(table.spenders.items(), key=lambda item: item[1].spent, reverse=True)

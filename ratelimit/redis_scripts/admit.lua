@@ -349,6 +349,22 @@ local function line_at(counter, number)
   return hold
 end
 
+-- Read the first holds of the line at once, for as many that are going to be settled.
+local function fetch_line(counter, times)
+  local names, numbers = {}, {}
+  for number = counter.head, min(counter.tail, counter.head + min(times, AT_ONCE) - 1) do
+    if counter.line[number] == nil then
+      names[#names + 1], numbers[#numbers + 1] = 'a' .. number, number
+    end
+  end
+  if #names == 0 then return end
+  for i, text in ipairs(call('HMGET', counter.holds, unpack(names))) do
+    local hold = parsed(text)
+    if hold then hold.number = numbers[i] end
+    counter.line[numbers[i]] = hold
+  end
+end
+
 -- Return the hold of an id, when it is forgotten, or false.
 local function known_as(counter, id)
   local known = counter.named[id]
@@ -761,37 +777,46 @@ local function admit_all(width, is_kept)
   for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
 end
 
--- Most ledgers that hold or settle are one draw without an id: by the same rules, without what several draws need.
-local function hold_one(t, counter, role, op, is_kept, hits, start_number, finish)
+-- Most ledgers that hold or settle are one draw without an id: by the same rules, without what several draws need. Return an
+-- error, and whether these need it after all.
+local function hold_one(t, counter, role, op, is_kept, hits, start_number, finish, times)
   local start, draw, problem = text_of(start_number), lone_draw, nil
   if not counter.holds then problem = read_holds(counter, t, start) end
   if problem then return problem end
   -- Others live longer, so it would not be the last of the line to expire.
-  if now + t.hold < counter.order then return admit_all(1, is_kept) end
+  if now + t.hold < counter.order then return nil, true end
   local before
   before, problem = read(counter, t, start)
   if not before then return problem end
   draw.terms, draw.id, draw.life = t, '', t.hold
   draw.start_text, draw.start, draw.finish = start, start_number, finish
   if op == RESERVE then
-    local amount = min(hits, t.hold_max)
-    local excess = before + held_in(counter, t, start) + amount - t.capacity
-    local over = excess > 0 or counter.known >= holds_max
-    if not over or not is_kept or role > QUOTA then add_hold(counter, draw, amount) end
-    return tell(before, before, counter.held[start], over and 1 or 0, reset(counter, t, over and excess or 0, before, draw))
+    local amount, must_fit = min(hits, t.hold_max), is_kept and role <= QUOTA
+    for _ = 1, times do
+      local excess = before + held_in(counter, t, start) + amount - t.capacity
+      local over = excess > 0 or counter.known >= holds_max
+      if not over or not must_fit then add_hold(counter, draw, amount) end
+      local reset_ms = reset(counter, t, over and excess or 0, before, draw)
+      tell(before, before, counter.held[start], over and 1 or 0, reset_ms)
+    end
+    return
   end
-  local found, spent_in = find_hold(counter, t, ''), start
-  if found then
-    close(counter, found, now)
-    hold_more(counter, t, found.start, -found.amount)
-    counter.known = counter.known - 1
-    -- Where its window cannot be read, it is late.
-    if found.start ~= start and read(counter, t, found.start) then spent_in = found.start end
+  if times > 1 then fetch_line(counter, times) end
+  for _ = 1, times do
+    before = counter.spent[start]
+    local found, spent_in = find_hold(counter, t, ''), start
+    if found then
+      close(counter, found, now)
+      hold_more(counter, t, found.start, -found.amount)
+      counter.known = counter.known - 1
+      -- Where its window cannot be read, it is late.
+      if found.start ~= start and read(counter, t, found.start) then spent_in = found.start end
+    end
+    if hits > 0 then add(counter, t, spent_in, hits, draw) end
+    local after = counter.spent[start]
+    local flags = (hits > 0 and after > t.capacity and 1 or 0) + (found and 2 or 0)
+    tell(before, after, held_in(counter, t, start), flags, reset(counter, t, 0, after, draw))
   end
-  if hits > 0 then add(counter, t, spent_in, hits, draw) end
-  local after = counter.spent[start]
-  local flags = (hits > 0 and after > t.capacity and 1 or 0) + (found and 2 or 0)
-  tell(before, after, held_in(counter, t, start), flags, reset(counter, t, 0, after, draw))
 end
 
 return admit_all, write_holds, hold_one
@@ -818,15 +843,13 @@ local function admit(width, is_kept, times)
     return fail(admit_one(t, counter_at(stem), role, op, is_kept, hits, start, finish, times), times)
   end
   if not admit_all then admit_all, write_holds, hold_one = all_else() end
-  local problem
-  for _ = 1, times do
-    -- A life of its own is above these.
-    if is_lone and t.hold > 0 and id == 0 and (op == RESERVE or op == SETTLE) then
-      problem = fail(hold_one(t, counter_at(stem), role, op, is_kept, hits, start, finish), 1)
-    else
-      problem = fail(admit_all(width, is_kept), 1)
-    end
+  -- A life of its own is above these.
+  if is_lone and t.hold > 0 and id == 0 and (op == RESERVE or op == SETTLE) then
+    local problem, is_other = hold_one(t, counter_at(stem), role, op, is_kept, hits, start, finish, times)
+    if not is_other then return fail(problem, times) end
   end
+  local problem
+  for _ = 1, times do problem = fail(admit_all(width, is_kept), 1) end
   return problem
 end
 

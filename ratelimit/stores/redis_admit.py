@@ -29,7 +29,6 @@ _LETTERS = {
 }
 # A name of this module and no member of a set: an enum is hashed in Python, for every draw of every call.
 _REFERENCE = Algorithm.REFERENCE
-_INTEGERS = {int}
 _SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
 
 
@@ -180,11 +179,10 @@ _NUMBERS = 5
 def _read_one(answers: Sequence[Reply], at: int, draws: int) -> Standings | StoreRefused:
     if isinstance(answers[at], bytes):
         return StoreRefused(answers[at].decode())
-    mine = answers[at : at + _NUMBERS * draws]
-    if set(map(type, mine)) != _INTEGERS:
-        raise TypeError
     standings = []
-    for start in range(0, _NUMBERS * draws, _NUMBERS):
-        before, after, held, flags, reset_ms = mine[start : start + _NUMBERS]
+    for start in range(at, at + _NUMBERS * draws, _NUMBERS):
+        before, after, held, flags, reset_ms = answers[start : start + _NUMBERS]
+        if not type(before) is type(after) is type(held) is type(flags) is type(reset_ms) is int:
+            raise TypeError
         standings.append(Standing(before, after, held, flags & 1 == 1, reset_ms, flags & 2 == 2))
     return standings
