@@ -64,6 +64,8 @@ def write_response(response: Any) -> Completion:  # noqa: ANN401 - a ChatComplet
         json.dumps(calls) if calls else "",
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
+        _part(usage, "prompt_tokens_details", "cached_tokens"),
+        _part(usage, "completion_tokens_details", "reasoning_tokens"),
         body=response.model_dump_json(exclude_unset=True).encode(),
         media_type=MEDIA_TYPE,
     )
@@ -136,6 +138,10 @@ class Said:
         with suppress(Exception):
             return write_response(self._state.get_final_completion())
         return None
+
+
+def _part(usage: Any, details: str, name: str) -> int:  # noqa: ANN401 - a CompletionUsage, or what a provider made of it
+    return int(getattr(getattr(usage, details, None), name, None) or 0)
 
 
 def _given(request: Mapping[str, Any]) -> dict[str, Any]:

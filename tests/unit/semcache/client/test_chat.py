@@ -115,3 +115,26 @@ def test_an_answer_of_another_writer_without_tools_calls_none() -> None:
     read = chat.read_response(Completion("By mail.", model="m"))
 
     assert (read.choices[0].message.content, read.choices[0].message.tool_calls) == ("By mail.", None)
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 3}}, (6, 3)),
+        ({"prompt_tokens_details": None, "completion_tokens_details": {"reasoning_tokens": None}}, (0, 0)),
+        ({}, (0, 0)),
+    ],
+    ids=["told", "told as nothing", "not told"],
+)
+def test_what_was_cheaper_or_not_said_of_the_usage_is_kept(details: Any, expected: tuple[int, int]) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, **details}
+
+    kept = chat.write_response(response({"content": "x"}, usage=usage))
+
+    assert (kept.input_tokens, kept.output_tokens) == (9, 5)
+    assert (kept.cached_input_tokens, kept.reasoning_tokens) == expected
+
+
+@pytest.mark.parametrize("name", ["n", "prompt_cache_key", "user", "store"])
+def test_what_changes_no_answer_is_not_in_the_scope(name: str) -> None:
+    assert chat.scope_of({"model": "m", name: 1}) == chat.scope_of({"model": "m"})
