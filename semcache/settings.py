@@ -102,7 +102,8 @@ class EdgeSettings(Group):
     """Calls that may wait for the store; beyond it they fail at once."""
     flush_interval: Seconds = 30.0
     """How often what was written is forced to the disk. A crash of any process loses nothing that was acknowledged; a
-    power cut may lose so much. Lookups wait for it: 20 to 70 ms at 100,000 entries."""
+    power cut may lose so much. Lookups wait for it, where something was written: 20 to 70 ms at 100,000 entries, and several
+    times that where the disk is busy. Uses of entries are written beside, and are no reason."""
     unindexed_max: int = Field(default=5_000, ge=1)
     """New entries that searches may have to read one by one before an index is built: 0.3 µs each, three times that
     where the processor is shared. Entries that are stored again are new; those that are only used are not."""
@@ -184,7 +185,7 @@ class CacheSettings(Group):
     waiting_max: int = Field(default=4_096, ge=0)
     """Lookups that may wait for another caller's fetch; beyond it they are a MISS at once."""
     uses_interval: Seconds = Field(default=1.0, gt=0)
-    """How often it is written down what was served."""
+    """How long it takes until it is written down what was served: a few entries at a time, evenly."""
     uses_waiting_max: int = Field(default=65_536, ge=1)
     """Entries whose uses may wait to be written down; further ones are not counted."""
     judged_max: int = Field(default=65_536, ge=1)
