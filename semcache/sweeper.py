@@ -21,16 +21,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from semcache.entry import State
 from semcache.errors import SemcacheError
 from semcache.settings import SweeperSettings
 from semcache.store import EntryStore, EntryStores, Selector
 from serving.clock import Clock
-from serving.metrics import Registry
+from serving.metrics import Registry, Sample
 
 logger = logging.getLogger(__name__)
+
+ENTRIES, ENTRIES_MAX = "weir.semcache.entries", "weir.semcache.entries_max"
 
 Capacities = Mapping[str, int]
 """Most entries of each namespace."""
@@ -60,6 +63,8 @@ class Sweeper:
         self._removed_at: dict[EntryStore, float] = {}
         self._compacting: dict[EntryStore, asyncio.Task[None]] = {}
         registry.gauge("weir.semcache.removed_text_age_seconds", self._removed_age_seconds)
+        self._entries: dict[tuple[EntryStore, str], int] = {}
+        registry.add_source(self._show_entries)
 
     async def start(self) -> None:
         """Begin, one interval from now."""
@@ -81,6 +86,7 @@ class Sweeper:
         """
         identities = await self._stores.models()
         self._removed_at = {each: at for each, at in self._removed_at.items() if each.identity.slug in identities}
+        self._entries = {each: count for each, count in self._entries.items() if each[0].identity.slug in identities}
         for identity in identities.values():
             try:
                 await self._sweep_store(await self._stores.open(identity))
@@ -139,8 +145,11 @@ class Sweeper:
             await self._breathe()
 
     async def _evict(self, store: EntryStore, namespace: str, entries_max: int) -> None:
-        while (beyond := await store.count(Selector(namespace=namespace)) - entries_max) > 0:
-            removed = await store.evict(namespace, min(beyond, self._settings.batch_entries_max))
+        while True:
+            entries = self._entries[store, namespace] = await store.count(Selector(namespace=namespace))
+            if entries <= entries_max:
+                return
+            removed = await store.evict(namespace, min(entries - entries_max, self._settings.batch_entries_max))
             self._removed["capacity"].add(removed)
             if not removed:
                 return
@@ -168,6 +177,14 @@ class Sweeper:
 
     def _removed_age_seconds(self) -> float:
         return max((self._clock.wall() - each for each in self._removed_at.values()), default=0.0)
+
+    def _show_entries(self) -> Iterator[Sample]:
+        counted = Counter[str]()
+        for (_, namespace), entries in self._entries.items():
+            counted[namespace] += entries
+        for namespace, entries_max in self._capacities().items():
+            yield Sample(ENTRIES, counted[namespace], "gauge", {"ns": namespace})
+            yield Sample(ENTRIES_MAX, entries_max, "gauge", {"ns": namespace})
 
     async def _breathe(self) -> None:
         await asyncio.sleep(self._settings.pause)

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
+from protos.semcache.v1 import semcache_pb2 as wire
 from semcache.settings import SemcacheHttpSettings
 from tests.e2e.conftest import StartService
 from tests.fakes.ports import free_port
@@ -26,6 +27,10 @@ descriptors:
   - key: user
     rate_limit: { unit: day, requests_per_unit: 10 }
 """
+# A namespace with a target, which the others have not.
+AIMED = """
+  - { name: aimed, target_error: 0.05, callers: [{ anyone: true, roles: [lookup] }] }
+"""
 SERIES = re.compile(r"\b(?:ratelimit|weir|semcache)_\w+")
 
 
@@ -35,9 +40,10 @@ def alerts() -> Iterator[str]:
 
 
 def panels() -> Iterator[str]:
-    dashboard: dict[str, Any] = json.loads((DEPLOY / "grafana" / "ratelimit.json").read_text())
-    yield from (target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
-    yield from (variable["query"] for variable in dashboard["templating"]["list"])
+    for path in (DEPLOY / "grafana").glob("*.json"):
+        dashboard: dict[str, Any] = json.loads(path.read_text())
+        yield from (target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+        yield from (variable["query"] for variable in dashboard["templating"]["list"])
 
 
 async def page(address: str) -> set[str]:
@@ -65,11 +71,14 @@ async def served(start_service: StartService, redis: RedisProcess) -> set[str]:
 
 @pytest.fixture
 async def cached(tmp_path: Path) -> set[str]:
-    """Every series of a cache that found, found nothing and kept."""
+    """Every series of a cache that found, found nothing, kept and was judged."""
     http = SemcacheHttpSettings(host="127.0.0.1", port=free_port())
-    async with serving(settings(tmp_path, NAMESPACES, http=http)) as service:
+    async with serving(settings(tmp_path, NAMESPACES + AIMED, http=http)) as service:
         for request in (lookup("What is a weir?"), store("What is a weir?"), lookup("What is a weir?")):
-            await service.call(request)
+            answer = await service.call(request)
+        await service.call(
+            wire.FeedbackRequest(namespace="support", lookup_id=answer.lookup_id, judgement=wire.JUDGEMENT_RIGHT)
+        )
         return await page(f"127.0.0.1:{http.port}")
 
 

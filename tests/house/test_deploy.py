@@ -248,8 +248,9 @@ def test_every_alert_can_be_acted_on() -> None:
     assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules)
 
 
-def test_the_dashboard_has_a_question_in_every_panel() -> None:
-    dashboard = json.loads((DEPLOY / "grafana" / "ratelimit.json").read_text())
+@pytest.mark.parametrize(("name", "chosen"), [("ratelimit", "domain"), ("semcache", "namespace")])
+def test_a_dashboard_has_a_question_in_every_panel(name: str, chosen: str) -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / f"{name}.json").read_text())
 
     assert all(panel["title"] and panel["description"] and panel["targets"] for panel in dashboard["panels"])
-    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "job", "domain"}
+    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "job", chosen}

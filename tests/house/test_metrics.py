@@ -10,6 +10,7 @@ import pytest
 
 from ratelimit.accounting import METERING, PREFIX, STATS
 from semcache.gauges import GATES
+from semcache.sweeper import ENTRIES, ENTRIES_MAX
 from serving.sinks.prometheus import mapped
 from tests.house.sources import ROOT, modules
 
@@ -63,7 +64,7 @@ def made(module: ast.Module) -> Iterator[tuple[str, str]]:
 MADE = (
     {name: kind for _, module in modules() for name, kind in made(module)}
     | dict.fromkeys(METERING.values(), "c")
-    | dict.fromkeys(GATES.values(), "g")
+    | dict.fromkeys([*GATES.values(), ENTRIES, ENTRIES_MAX], "g")
     | {f"{PREFIX}<domain>.{'' if stat == 'domain_not_found' else '<rule>.'}{stat}": "c" for stat in STATS}
 )
 

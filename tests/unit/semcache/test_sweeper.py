@@ -11,7 +11,7 @@ from semcache.entry import Record, State
 from semcache.errors import StoreUnavailable
 from semcache.settings import SweeperSettings
 from semcache.store import Selector
-from semcache.sweeper import Sweeper
+from semcache.sweeper import ENTRIES, ENTRIES_MAX, Sweeper
 from serving.metrics import Registry
 from tests.fakes.clock import FakeClock
 from tests.fakes.entries import MODEL, NOW, row
@@ -280,6 +280,22 @@ async def test_the_age_of_removed_text_ends_with_its_store(bench: Bench) -> None
     await sweeper.sweep()
 
     assert (before, bench.removed_age()) == (10, 0)
+
+
+async def test_what_a_sweep_leaves_is_told_of_each_namespace_beside_its_capacity(bench: Bench) -> None:
+    store = await bench.open()
+    bench.capacities["support"] = 3
+    await store.add([*(row(f"p{number}") for number in range(5)), row("elsewhere", namespace="sales")])
+
+    await bench.sweeper().sweep()
+
+    told = {(each.name, each.labels["ns"]): each.value for each in bench.registry.samples() if "ns" in each.labels}
+    assert told == {
+        (ENTRIES, "support"): 3,
+        (ENTRIES_MAX, "support"): 3,
+        (ENTRIES, "sales"): 1,
+        (ENTRIES_MAX, "sales"): 100,
+    }
 
 
 async def test_it_sweeps_again_and_again_until_it_is_stopped(bench: Bench) -> None:
