@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 from dataclasses import fields, replace
 from typing import Any
 
@@ -195,22 +194,6 @@ async def test_a_missing_identity_is_a_bypass_and_asks_nobody(tenant: str | None
 
     assert told(answer) == (Outcome.BYPASS, Reason.MISSING_SCOPE, "scope")
     assert (answer.missing, answer.lookup_id) == ("tenant", "")
-
-
-@pytest.mark.parametrize("is_store_away", [False, True], ids=["the moment alone", "the entries as well"])
-async def test_where_it_is_not_known_what_was_invalidated_a_lookup_is_a_bypass(
-    *, is_store_away: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    world = await make_world()
-    await world.store_one(PASSWORD)
-    world.stores.failure = StoreUnavailable("away")
-    world.store.failure = world.stores.failure if is_store_away else None
-
-    answer = await world.lookup(PASSWORD)
-    gc.collect()
-
-    # Nor is there a failure that nobody heard of.
-    assert (told(answer), caplog.text) == ((Outcome.BYPASS, Reason.STORE_AWAY, "exact"), "")
 
 
 async def test_a_namespace_that_is_off_is_a_bypass() -> None:
