@@ -51,7 +51,8 @@ _WORDS_WEIGHED_MAX = 30
 
 
 def _numbers_differ(a: Reading, b: Reading) -> bool:
-    return a.numbers != b.numbers
+    is_reckoned_otherwise = bool(a.operations - b.operations) and bool(b.operations - a.operations)
+    return a.numbers != b.numbers or is_reckoned_otherwise
 
 
 def _units_differ(a: Reading, b: Reading) -> bool:

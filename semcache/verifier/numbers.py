@@ -6,6 +6,13 @@ from semcache.verifier.lexicon import MULTIPLIERS, UNITS
 
 _PARTS = re.compile(r"(?P<sign>[$€£¥₹]?)(?P<digits>\d+(?:,\d{2,3})*(?:[.:/]\d+)*)(?P<tail>.*)")
 _ORDINALS = ("st", "nd", "rd", "th")
+# Between a number and what it is reckoned with; a minus without blanks is a hyphen more often ("5-star").
+_OPERATION = re.compile(r"(?<=[\d)])\s?([+*/^%×÷\u2212])\s?(?=[\w(])|(?<=[\w)])\s([-+*/^%×÷\u2212])\s(?=\d)")
+
+
+def operations(text: str) -> frozenset[str]:
+    """Return the signs of what is done with numbers: `3x + 2`, `7 % 2`."""
+    return frozenset(first or second for first, second in _OPERATION.findall(text))
 
 
 def read_number(text: str) -> tuple[str, str | None, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from semcache.verifier import lexicon
 from semcache.verifier.classes import JOINED, MEMBER_OF
-from semcache.verifier.numbers import read_number
+from semcache.verifier.numbers import operations, read_number
 from semcache.verifier.words import Token, expand, is_identifier, stem, tokens
 
 _GENDERS = dict.fromkeys(("she", "her", "hers", "herself"), "she") | dict.fromkeys(
@@ -33,6 +33,7 @@ class Reading:
     stems: tuple[str, ...]
     content: tuple[str, ...]  # stems of the words that are not function words, in order
     numbers: tuple[str, ...]  # canonical, sorted
+    operations: frozenset[str]  # signs of what is done with them
     units: frozenset[str]
     names: frozenset[str]  # capitalised where no sentence starts, lower-cased
     members: frozenset[str]  # words of a closed class, as `class:member`
@@ -73,6 +74,7 @@ def read(text: str) -> Reading:
         stems=stems,
         content=tuple(s for word, s in zip(words, stems, strict=True) if word not in lexicon.STOP),
         numbers=tuple(sorted(draft.numbers)),
+        operations=operations(text) if draft.numbers else frozenset(),
         units=frozenset(draft.units),
         names=frozenset(draft.names),
         members=frozenset(MEMBER_OF[word] for word in words if word in MEMBER_OF),
