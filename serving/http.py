@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from serving.listeners import tcp_listeners
+
 Page: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # What a page that is being written has left when we stop; then its connection is cut.
@@ -41,9 +43,9 @@ class HttpServer:
         if self._path:
             await web.UnixSite(runner, self._path).start()
             return
-        # Several processes may share the port, as the reference's do.
-        await web.TCPSite(runner, self._host, self._wanted_port, reuse_port=True).start()
-        self.port = runner.addresses[0][1]
+        for listener in await tcp_listeners(self._host, self._wanted_port):
+            await web.SockSite(runner, listener).start()
+            self.port = listener.getsockname()[1]
 
     async def stop(self) -> None:
         """Close the listener and every connection."""

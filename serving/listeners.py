@@ -33,18 +33,24 @@ async def listen(settings: GrpcSettings) -> list[socket.socket]:
     Raises:
         OSError: the address cannot be listened on.
     """
-    return [_unix_listener(settings)] if settings.grpc_uds else await _tcp_listeners(settings)
+    if settings.grpc_uds:
+        return [_unix_listener(settings)]
+    return await tcp_listeners(settings.grpc_host, settings.grpc_port)
 
 
-async def _tcp_listeners(settings: GrpcSettings) -> list[socket.socket]:
+async def tcp_listeners(host: str, wanted_port: int) -> list[socket.socket]:
+    """Listen on every address that the host has, on one port.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
     loop = asyncio.get_running_loop()
-    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-    found = await loop.getaddrinfo(settings.grpc_host or None, settings.grpc_port, type=kind, flags=flags)
+    found = await loop.getaddrinfo(host or None, wanted_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     for family, _, _, _, address in found:
-        # "::" alone is for both families, as for gRPC.
+        # "::" alone is for both families, as for gRPC and for the reference; asyncio alone would take IPv6 only.
         is_dual = family == socket.AF_INET6 and len(found) == 1
-        port = listeners[0].getsockname()[1] if listeners else settings.grpc_port
+        port = listeners[0].getsockname()[1] if listeners else wanted_port
         # Several processes may share the port, as the reference's do.
         listener = socket.create_server(
             (address[0], port), family=family, backlog=_BACKLOG, reuse_port=True, dualstack_ipv6=is_dual

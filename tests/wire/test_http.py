@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
 
 from serving.clock import SystemClock
@@ -55,6 +58,24 @@ async def fetch(server: HttpServer) -> AsyncIterator[Get]:
                 return response.status, await response.text()
 
         yield get
+
+
+@pytest.mark.parametrize("loop", [asyncio, uvloop], ids=["asyncio", "uvloop"])
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too(loop: Any) -> None:
+    async def ask() -> str:
+        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+        server = HttpServer(host, 0, {"/echo": _echo}, body_bytes_max=10)
+        await server.start()
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{server.port}/echo") as answer,
+            ):
+                return await answer.text()
+        finally:
+            await server.stop()
+
+    assert loop.run(ask()) == "GET 0"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
