@@ -54,6 +54,7 @@ from serving.lifecycle import Lifecycle, Part
 from serving.logs import configure
 from serving.metrics import Registry
 from serving.redis_client import RedisClient
+from serving.redis_link import NotSent
 from serving.reflection import reflection_handler
 from serving.settings import GrpcSettings, SettingsError
 from serving.sinks import Telemetry
@@ -207,22 +208,33 @@ class Ready:
 
 
 class SharedLeases:
-    """Leases in Redis with their connection, as one part."""
+    """Leases in Redis with their connection, as one part; nobody waits for a Redis that is away, for leases guard nothing."""
 
     def __init__(self, leases: RedisLeases, client: RedisClient) -> None:
         self._leases = leases
         self._client = client
+        self._connecting: asyncio.Task[None] | None = None
         self.take, self.wait, self.release = leases.take, leases.wait, leases.release
 
     async def start(self) -> None:
-        """Connect, and begin to hear of releases."""
-        await self._client.start()
+        """Begin to connect, and to hear of releases."""
+        self._connecting = asyncio.create_task(self._connect())
         await self._leases.start()
 
     async def stop(self) -> None:
         """Let waiters go, then the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         await self._leases.stop()
         await self._client.stop()
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                return await self._client.start()
+            except NotSent as error:  # REDIS_STARTUP_MAX_ELAPSED_TIME is over: who waits for it is nobody here
+                _log.warning("%s; fill leases are not had until it is", error)
 
 
 def make_stores(settings: Settings) -> EntryStores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -141,6 +142,26 @@ async def test_without_redis_each_caller_fetches_for_himself(redis: RedisServer,
     assert [(each.outcome, each.lease_id) for each in answers] == [(wire.OUTCOME_MISS, "")] * 2
     assert served.value("leases.failed") >= 2
     assert kept.stored
+
+
+async def test_a_redis_that_is_away_in_the_beginning_keeps_nobody_from_lookups(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis = RedisServer()
+    pace = {"startup_initial_interval": 0.05, "startup_max_elapsed_time": 0.2}
+    shared = SemcacheRedisSettings(url=SecretStr(str(redis.path)), timeout=5.0, **pace)
+    try:
+        async with serving(settings(tmp_path, NAMESPACES, redis=shared)) as served:
+            leased = missed = await served.call(lookup(OTHER, lease=True))
+            await served.until(lambda: "fill leases are not had" in caplog.text)
+            await asyncio.to_thread(redis.start)
+            while not leased.lease_id:
+                leased = await served.call(lookup(OTHER, lease=True))
+    finally:
+        redis.remove()
+
+    assert (missed.outcome, missed.lease_id) == (wire.OUTCOME_MISS, "")
+    assert leased.outcome == wire.OUTCOME_MISS
 
 
 async def test_a_folder_that_another_process_has_ends_the_start(tmp_path: Path) -> None:
