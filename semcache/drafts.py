@@ -84,7 +84,7 @@ class Draft:
     def nearest_id(self) -> EntryId:
         """Return what the judgement would serve."""
         if self.answer.entry_id is None:
-            raise ValueError("nothing was near")
+            raise AssertionError("nothing was near")
         return self.answer.entry_id
 
     def name(self) -> None:

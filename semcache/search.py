@@ -174,7 +174,7 @@ class Search:
 def _question(each: Draft, now: float) -> Question:
     vector = each.vector
     if vector is None:
-        raise ValueError("a draft is searched for once it is embedded")
+        raise AssertionError("a draft is searched for once it is embedded")
     return Question(
         each.scope_id,
         each.moment.epoch,
