@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ class EngineProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._stdout: asyncio.ReadTransport | None = None
-        self._ending: asyncio.Future[int] | None = None
-        self._lost: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[asyncio.Future[int]] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
 
@@ -128,36 +128,31 @@ class EngineProcess:
 
     async def stop(self) -> None:
         """Let it finish what it was sent, flush and leave; kill it if it does not, or if nobody waits for that."""
-        if self._process is None or self._lost is None:
+        if self._stdin is None or self._lost is None:
             return
-        if self._stdin is not None:
-            self._stdin.close()
+        self._stdin.close()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                await asyncio.shield(self._lost)
-            await self._gone()
-        except BaseException as error:
+                ending = await asyncio.shield(self._lost)
+            await asyncio.shield(ending)
+        except TimeoutError:
             await self.kill()
-            if not isinstance(error, TimeoutError):
-                raise
+        except BaseException:
+            await self.kill()
+            raise
 
     async def kill(self) -> None:
         """End it at once."""
         if self._process is not None and self._lost is not None:
             self._process.kill()
-            await asyncio.shield(self._lost)
-            await self._gone()
+            await asyncio.shield(await asyncio.shield(self._lost))
 
     async def _open_pipes(self, process: subprocess.Popen[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        self._lost = loop.create_future()
+        self._lost = lost = loop.create_future()
+        end = partial(self._end, process, lost)
         self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
-        self._stdout, _ = await loop.connect_read_pipe(lambda: _Frames(self._answer, self._end), process.stdout)
-
-    async def _gone(self) -> None:
-        """Wait until it has ended."""
-        if self._ending is not None:
-            await self._ending
+        self._stdout, _ = await loop.connect_read_pipe(lambda: _Frames(self._answer, end), process.stdout)
 
     @staticmethod
     def _end_later(future: asyncio.Future[Any], verb: str, timeout_seconds: float) -> asyncio.TimerHandle:
@@ -172,19 +167,15 @@ class EngineProcess:
         self._waiting[number] = future
         return future
 
-    def _end(self) -> None:
-        # However it ended, and whoever still waits for that: it is not left behind as a zombie.
-        if self._process is not None:
-            self._ending = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
-        for pipe in (self._stdin, self._stdout):
-            if pipe is not None:
-                pipe.close()
+    def _end(self, process: subprocess.Popen[bytes], lost: asyncio.Future[asyncio.Future[int]]) -> None:
+        for pipe in filter(None, (self._stdin, self._stdout)):
+            pipe.close()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(StoreUnavailable("the store's process is gone"))
         self._waiting.clear()
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
+        # However it ended, and whoever still waits for that: it is not left behind as a zombie.
+        lost.set_result(asyncio.get_running_loop().run_in_executor(None, process.wait))
 
     def _answer(self, body: bytes) -> None:
         number, is_done, value = pickle.loads(body)  # noqa: S301 - from the process that this one started
