@@ -315,6 +315,20 @@ async def test_a_builder_that_is_killed_leaves_all_as_it_was(tmp_path: Path) -> 
         assert [path.name for path in (tmp_path / "s" / "models" / MODEL.slug).glob("[0-9]*")] == ["1"]
 
 
+async def test_a_builder_that_is_killed_while_it_makes_its_shard_leaves_nothing_of_it(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s", copy_page_entries=1) as store:
+        await store.add([row(f"p{number}") for number in range(100)])
+        folder = tmp_path / "s" / "models" / MODEL.slug
+        building = asyncio.create_task(store.shard.build_index())
+        await until(lambda: (folder / "2.new").exists() or (folder / "2").exists())
+        os.kill(next(builders(tmp_path)), signal.SIGKILL)
+
+        with pytest.raises(StoreUnavailable):
+            await building
+
+        assert [path.name for path in folder.glob("[0-9]*")] == ["1"]
+
+
 async def test_stopping_in_the_middle_of_a_build_leaves_no_process(tmp_path: Path) -> None:
     async with opened(tmp_path / "s", copy_page_entries=1, unindexed_max=1, flush_interval=0.01) as store:
         await store.add([row(f"p{number}") for number in range(500)])

@@ -229,7 +229,9 @@ class Shard:
             old = await self._swap(following, generation)
         except BaseException:
             await following.kill()
-            shutil.rmtree(following.folder, ignore_errors=True)
+            # A shard is made under another name, which it keeps where its process died over it.
+            for folder in (following.folder, following.folder.with_name(f"{generation}.new")):
+                shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             self._touched = None
