@@ -144,9 +144,8 @@ class QdrantSettings(Group):
     replication_factor: int = Field(default=1, ge=1)
     """Copies of each shard of a new collection."""
     write_consistency_factor: int = Field(default=1, ge=1)
-    """Copies that must have a write before it counts. Fewer than there are, and a copy that is a moment behind may still serve
-    an answer that Invalidate has removed by entry, tag, scope or tenant; all of them, and nothing is written while a
-    node is down. Epochs and what was invalidated are always written to most copies, and read from most."""
+    """Copies that must have a write before it counts. The server takes a copy that misses one out before it answers, so 1 is
+    enough, and goes on while a node is down; with more, nothing is stored or invalidated while fewer copies are there."""
     query_entries_max: int = Field(default=1_000, ge=1)
     """Strict mode: most entries that any one query may ask for; longer scans and removals go in pieces of this size."""
     calls_max: int = Field(default=256, ge=1)

@@ -1,7 +1,8 @@
 """Qdrant's gRPC interface over the client's own in-process form, with the rules of a server that the latter leaves out.
 
 1. Strict mode is enforced as the server does: filters by unindexed fields, limits, `hnsw_ef`, exact counts.
-2. A call without the key is refused, where there is one. `failure` is what every further call gets; while `held` is set
+2. While `lacks_a_node`, what a cluster with a dead node cannot do fails: a read of most copies, a write by the permanent leader.
+3. A call without the key is refused, where there is one. `failure` is what every further call gets; while `held` is set
    they wait.
 
 It proves what goes over the wire. Indexes and quantisation do nothing here either.
@@ -35,6 +36,7 @@ class QdrantServer:
         self.failure: grpc.StatusCode | None = None
         self.trailers: list[tuple[str, str]] = []
         self.held = False
+        self.lacks_a_node = False
         self.released = asyncio.Event()
         self.calls: list[str] = []
         self.strict: dict[str, models.StrictModeConfig] = {}
@@ -70,6 +72,8 @@ class QdrantServer:
         if self.failure is not None:
             context.set_trailing_metadata(self.trailers)
             await context.abort(self.failure, "as the test has it")
+        if self.lacks_a_node and _needs_every_node(request):
+            await context.abort(grpc.StatusCode.INTERNAL, "Service internal error: not enough active replicas")
         if self.api_key and dict(context.invocation_metadata()).get("api-key") != self.api_key:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Must provide an API key")
         try:
@@ -229,6 +233,13 @@ class _Handlers(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=_parser(types.input_type), response_serializer=_to_bytes
         )
+
+
+def _needs_every_node(request: Any) -> bool:
+    """Return whether a cluster of two copies cannot do this while one of them is dead."""
+    fields = {each.name for each, _ in request.ListFields()}
+    is_strong = "ordering" in fields and request.ordering.type == wire.WriteOrderingType.Strong
+    return is_strong or "read_consistency" in fields
 
 
 def _parser(message: Any) -> Callable[[bytes], Any]:

@@ -22,6 +22,7 @@ from semcache.stores.qdrant.schema import (
     EPOCH_DIMENSIONS,
     EPOCH_INDEXES,
     INDEXES,
+    WRITE,
     collection,
     epoch_collection,
     strict_mode,
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 # Namespace of the ids of epochs; made once, at random.
 _EPOCHS = uuid.UUID("a6c3f2d5-6f0b-4f6a-8f5e-0d3b8a1f4c77")
-_MOST = qdrant.ReadConsistencyType.MAJORITY
 # A note may be 150 kB.
 _NOTES_PAGE = 16
 _PLAIN = re.compile(r"[a-z0-9]")
@@ -123,10 +123,10 @@ class QdrantStores:
         await self._run(self._client.update_collection_aliases(steps, timeout=self._bound), is_admin=True)
 
     async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
-        """Return epochs and marks, as most copies have them."""
+        """Return epochs and marks."""
         kinds = {"epoch": _epoch, "mark": _mark}
         ids = [_id(named(namespace)) for namespace in namespaces for named in kinds.values()]
-        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True, consistency=_MOST))
+        records = await self._run(self._client.retrieve(self._epochs, ids, with_payload=True))
         found = {str(record.id): record.payload for record in records}
         return [
             Moment(*(int(found.get(_id(named(namespace)), {}).get(kind, 0)) for kind, named in kinds.items()))
@@ -156,27 +156,23 @@ class QdrantStores:
         return mark
 
     async def invalidations(self, namespace: str, after: int) -> Sequence[Noted]:
-        """Return what was noted above a mark, as most copies have it."""
+        """Return what was noted above a mark."""
         found: list[Noted] = []
         chosen, start = to_filter([("is", "invalid", namespace), ("gt", "noted", after)]), None
         while len(found) < NOTED_MAX:
             limit = min(self._settings.query_entries_max, NOTED_MAX - len(found))
-            records, start = await self._run(
-                self._client.scroll(self._epochs, chosen, limit, offset=start, consistency=_MOST)
-            )
+            records, start = await self._run(self._client.scroll(self._epochs, chosen, limit, offset=start))
             found += [Noted(int(each.payload["noted"]), each.payload["subject"]) for each in records]
             if start is None:
                 break
         return found
 
     async def notes(self, topic: str) -> Mapping[str, str]:
-        """Return notes, as most copies have them."""
+        """Return notes."""
         found: dict[str, str] = {}
         chosen, start = to_filter([("is", "topic", topic)]), None
         while True:
-            scroll = self._client.scroll(
-                self._epochs, chosen, _NOTES_PAGE, offset=start, with_payload=True, consistency=_MOST
-            )
+            scroll = self._client.scroll(self._epochs, chosen, _NOTES_PAGE, offset=start, with_payload=True)
             records, start = await self._run(scroll)
             found |= {record.payload["name"]: record.payload["text"] for record in records}
             if start is None:
@@ -224,8 +220,7 @@ class QdrantStores:
 
     async def _upsert(self, points: Sequence[qdrant.PointStruct], where: qdrant.Filter | None = None) -> None:
         """Write down what belongs to no model's collection."""
-        strong = qdrant.WriteOrdering.STRONG
-        await self._run(self._client.upsert(self._epochs, points, wait=True, ordering=strong, update_filter=where))
+        await self._run(self._client.upsert(self._epochs, points, **WRITE, update_filter=where))
 
     async def _advance(self, name: str, payload: Mapping[str, Any], field: str, value: int) -> None:
         """Have a number be at least this: of two replicas that advance it at once, the higher one stays."""
@@ -240,7 +235,7 @@ class QdrantStores:
             order = qdrant.OrderBy(key="noted", direction=qdrant.Direction.ASC)
             limit = min(beyond, self._settings.query_entries_max)
             oldest, _ = await self._run(self._client.scroll(self._epochs, mine, limit, order_by=order))
-            await self._run(self._client.delete(self._epochs, [each.id for each in oldest], wait=True))
+            await self._run(self._client.delete(self._epochs, [each.id for each in oldest], **WRITE))
 
     async def _delete(self, name: str) -> None:
         await self._run(self._client.delete_collection(name, timeout=self._bound), is_admin=True)

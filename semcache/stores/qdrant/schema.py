@@ -17,6 +17,11 @@ _CONSTRUCT = 100
 # with 128 never.
 SEARCH_WIDTH = 128
 _CONDITIONS_MAX = 16
+# 1. Through the leader of the moment: written weakly, two of us that change one point at once may leave its copies different
+#    for good; through a permanent one, nothing is written while that node is down.
+# 2. It is done when every copy has it or was taken out, so any one copy may be read. To ask most copies for what is read
+#    would need all of them there, and leave out a point that is just being written: an epoch would seem to be 0.
+WRITE: Mapping[str, Any] = {"wait": True, "ordering": models.WriteOrdering.MEDIUM}
 # Vectors of the collection that holds epochs: it needs some.
 EPOCH_DIMENSIONS = 1
 
@@ -92,10 +97,7 @@ EPOCH_INDEXES: Mapping[str, Any] = {
 def epoch_collection(settings: QdrantSettings) -> Mapping[str, Any]:
     """Return the arguments of the collection that holds epochs."""
     vectors = models.VectorParams(size=EPOCH_DIMENSIONS, distance=models.Distance.DOT)
-    # It is read from a majority of the copies, so a majority must have a write: else what is invalidated might not be heard of.
-    majority = settings.replication_factor // 2 + 1
-    copies = {**_copies(settings), "write_consistency_factor": max(settings.write_consistency_factor, majority)}
-    return {"vectors_config": vectors, **copies}
+    return {"vectors_config": vectors, **_copies(settings)}
 
 
 def _copies(settings: QdrantSettings) -> Mapping[str, Any]:

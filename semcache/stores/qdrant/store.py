@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from qdrant_client import models
 
@@ -14,13 +13,11 @@ from semcache.store import Candidate, Page, Question, Selector
 from semcache.stores.conditions import Condition, of_amended, of_published, of_question, of_selector
 from semcache.stores.payload import CANDIDATE_FIELDS, record_to_payload, to_candidate, to_entry, to_payload
 from semcache.stores.qdrant.connection import Connection
-from semcache.stores.qdrant.schema import SEARCH_WIDTH, to_filter
+from semcache.stores.qdrant.schema import SEARCH_WIDTH, WRITE, to_filter
 from semcache.stores.vectors import from_list
 
 # Vectors are compared as int8 first; this many times more are compared again as they are.
 _OVERSAMPLING = 2.0
-# Through one leader: written weakly, two replicas that change one entry at once may leave its copies different for good.
-_WRITE: Mapping[str, Any] = {"wait": True, "ordering": models.WriteOrdering.MEDIUM}
 
 
 class QdrantStore:
@@ -85,7 +82,7 @@ class QdrantStore:
             models.PointStruct(id=each.entry.id, vector=each.embedding.tolist(), payload=to_payload(each.entry))
             for each in entries
         ]
-        await self._connection.run(self._connection.client.upsert(self._collection, points, **_WRITE))
+        await self._connection.run(self._connection.client.upsert(self._collection, points, **WRITE))
 
     async def publish(self, entries: Sequence[Entry]) -> None:
         """Have pending entries be served."""
@@ -105,7 +102,7 @@ class QdrantStore:
             )
             for conditions, record in records
         ]
-        await self._connection.run(self._connection.client.batch_update_points(self._collection, changes, **_WRITE))
+        await self._connection.run(self._connection.client.batch_update_points(self._collection, changes, **WRITE))
 
     async def remove(self, selector: Selector, limit: int) -> int:
         """Remove selected entries."""
@@ -167,5 +164,5 @@ class QdrantStore:
         if ids:
             # The conditions again: an entry that was stored anew in between is not selected any more.
             doomed = models.FilterSelector(filter=to_filter([*conditions, ("in", "id", ids)]))
-            await self._connection.run(client.delete(self._collection, doomed, **_WRITE))
+            await self._connection.run(client.delete(self._collection, doomed, **WRITE))
         return len(ids)
