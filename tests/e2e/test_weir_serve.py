@@ -51,6 +51,7 @@ class Both(RatelimitProcess):
             "SEMCACHE_HOST": "127.0.0.1",
             "SEMCACHE_PORT": "0",
             "SEMCACHE_LOOKUP_TIMEOUT": "20s",
+            "SEMCACHE_LOOKUP_TIME": "20s",
             "DRAIN_DELAY": "60s",
         }
         super().__init__(folder, RULES, environment)
@@ -110,6 +111,7 @@ async def test_both_answer_drain_together_and_leave_everything_to_who_starts_nex
     assert (before.is_over, before.answers[0].remaining, found.outcome) == (False, 293, "semantic")
     assert (draining[0].answers[0].remaining, draining[1].outcome) == (293, "exact")
     assert (status, "Traceback" in both.log.read_text(), again.outcome) == (0, False, "exact")
+    assert "SEMCACHE_LOOKUP_TIME " in both.log.read_text()
 
 
 async def _are(both: Both, expected: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -205,6 +206,17 @@ async def test_the_commands(served: Served, tmp_path: Path) -> None:
     assert (again.exit_code, again.output.splitlines()[-1]) == (0, "By mail.")
     assert json.loads(migration.output) == {}
     assert mode(file) == 0o600
+
+
+async def test_what_is_no_file_is_written_to_and_not_replaced(served: Served, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = ["cache", "export", str(pipe), "--target", served.target, "--namespace", "small"]
+
+    written, exported = await asyncio.gather(asyncio.to_thread(pipe.read_bytes), asyncio.to_thread(invoke, *command))
+
+    assert (exported.exit_code, exported.output, written != b"") == (0, "0 entries exported\n", True)
+    assert os.listdir(tmp_path) == ["pipe"]  # noqa: PTH208 - an async test
 
 
 async def test_an_export_that_fails_leaves_the_one_before(served: Served, tmp_path: Path) -> None:

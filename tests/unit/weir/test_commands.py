@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from semcache.client import CacheClient
+from semcache.client.values import Forgotten
 from weir.__main__ import main
 
 GOOD = "domain: a\ndescriptors:\n  - key: user\n    rate_limit: { unit: day, requests_per_unit: 1 }\n"
@@ -137,3 +139,18 @@ def test_a_cache_that_cannot_start_gives_its_status(monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(main, ["serve", "semcache"])
 
     assert (result.exit_code, "SEMCACHE_GRPC_PORT" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(("target", "is_told"), [("--tag", False), ("--tenant", True)])
+def test_text_that_may_still_be_in_files_is_told_where_it_was_to_go(
+    target: str, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+) -> None:
+    async def forget(*_: object, **__: object) -> Forgotten:
+        return Forgotten(3, is_erased=False)
+
+    monkeypatch.setattr(CacheClient, "invalidate", forget)
+
+    result = CliRunner().invoke(main, ["cache", "invalidate", target, "x"])
+
+    assert result.output.startswith("3 entries are forgotten\n")
+    assert ("may be in files" in result.output) is is_told
