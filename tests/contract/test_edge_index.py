@@ -235,7 +235,7 @@ async def test_eviction_spares_what_was_used_and_takes_as_many_as_asked_for(stor
 
 @pytest.mark.parametrize(
     ("entries", "looked_at"),
-    [(0, 64), (128_000, 64), (256_000, 128), (300_000, 150), (1_000_000, 500), (10_000_000, 512)],
+    [(0, 96), (192_000, 96), (256_000, 128), (300_000, 150), (1_000_000, 500), (10_000_000, 512)],
 )
 def test_a_search_looks_at_more_of_a_larger_graph(entries: int, looked_at: int) -> None:
     assert width(entries) == looked_at

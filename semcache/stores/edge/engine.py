@@ -53,7 +53,7 @@ _CHECKED = ("epoch", "state", "created_at", "expires_at")
 _LINKS = 16
 _CONSTRUCT = 100
 # Entries of a graph that a search looks at, and so most of what it costs; what fewer miss: docs/semcache-speed.md.
-_WIDTH_MIN, _WIDTH_MAX, _ENTRIES_FOR_EACH = 64, 512, 2_000
+_WIDTH_MIN, _WIDTH_MAX, _ENTRIES_FOR_EACH = 96, 512, 2_000
 # Scopes with fewer kilobytes of vectors are read one by one: 10 MB are 6,800 vectors of 384.
 _SCAN_KILOBYTES = 10_000
 # An index is built from so many kilobytes on, and all is one segment: every search visits every segment.
