@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -180,9 +180,9 @@ def node_id(server: RedisServer) -> str:
 @contextmanager
 def moved(cluster: RedisCluster, slot: int) -> Iterator[None]:
     """Have the second node hold a slot of the first for a while."""
-    _give(cluster, slot, cluster.servers[1])
+    _give(cluster, [slot], cluster.servers[1])
     yield
-    _give(cluster, slot, cluster.servers[0])
+    _give(cluster, [slot], cluster.servers[0])
 
 
 class Moving:
@@ -208,12 +208,7 @@ class Moving:
         self._source.ask("MIGRATE", *address, "", 0, 5_000, "KEYS", *(key.decode() for key in keys))
 
     def finish(self) -> None:
-        _give(self._cluster, self._slot, self._target)
-
-
-def _give(cluster: RedisCluster, slot: int, holder: RedisServer) -> None:
-    for server in (holder, *(server for server in cluster.servers if server is not holder)):
-        server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder))
+        _give(self._cluster, [self._slot], self._target)
 
 
 def empty(cluster: RedisCluster, node: int, *, into: int) -> None:
@@ -221,12 +216,29 @@ def empty(cluster: RedisCluster, node: int, *, into: int) -> None:
     # A node that holds keys gives no slot away.
     cluster.servers[node].ask("FLUSHALL")
     first, last = _held(cluster.servers[node])
-    holder = cluster.servers[into]
-    # What the old holder said before it was told is still under way, and would win by its higher epoch.
+    _give(cluster, range(first, last + 1), cluster.servers[into])
+
+
+def _give(cluster: RedisCluster, slots: Iterable[int], holder: RedisServer) -> None:
+    # What another node said before it was told may still be under way, and would win by a higher epoch. A node's next
+    # epoch is above all that it has heard of.
+    wait_until(lambda: _has_heard_all(cluster), "every node knows the highest epoch")
     holder.ask("CLUSTER", "BUMPEPOCH")
-    commands = [("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder)) for slot in range(first, last + 1)]
+    commands = [("CLUSTER", "SETSLOT", slot, "NODE", node_id(holder)) for slot in slots]
     for server in (holder, *(server for server in cluster.servers if server is not holder)):
         server.ask_all(*commands)
+
+
+def _has_heard_all(cluster: RedisCluster) -> bool:
+    epochs = [_epochs(server.ask("CLUSTER", "INFO")) for server in cluster.servers]
+    own = [mine for _, mine in epochs]
+    return len(set(own)) == len(own) and {heard for heard, _ in epochs} == {max(own)}
+
+
+def _epochs(info: bytes) -> tuple[int, int]:
+    """Return the highest epoch that a node has heard of, and its own."""
+    lines = dict(line.split(b":", 1) for line in info.split())
+    return int(lines[b"cluster_current_epoch"]), int(lines[b"cluster_my_epoch"])
 
 
 class SentinelServer(RedisServer):
