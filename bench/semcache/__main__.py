@@ -125,10 +125,15 @@ async def ask_service(folder: Path, options: argparse.Namespace) -> dict[str, An
         figures["exact_at_once"] = await service.at_once(served, exact * 4, 64)
         figures["semantic_alone"] = await service.one_by_one(served, asked[:count])
         figures["semantic_at_once"] = await service.at_once(served, asked[:count], 64)
-        for name, prompts in (("exact", exact), ("semantic", asked)):
-            rate = figures["exact_at_once" if name == "exact" else "semantic_at_once"]["per_second"] / 2
+        paces = {
+            "exact_half_load": (exact, figures["exact_at_once"]),
+            "semantic_half_load": (asked, figures["semantic_at_once"]),
+            "semantic_half_alone": (asked, figures["semantic_alone"]),
+        }
+        for name, (prompts, full) in paces.items():
+            rate = full["per_second"] / 2
             sent = (prompts * 1000)[: int(rate * options.seconds)]
-            figures[f"{name}_half_load"] = await service.paced(served, sent, rate)
+            figures[name] = await service.paced(served, sent, rate)
         if options.original:
             source, core = options.source, options.core
             figures["original_encode_p50_ms"] = service.encode_alone(options.original, source, core, exact[:200])
