@@ -27,7 +27,7 @@ import ssl
 
 from serving.goaway import GOAWAY, ends_between_frames
 from serving.identity import has_name
-from serving.listeners import listen
+from serving.listeners import Listeners
 from serving.metrics import Registry
 from serving.settings import GrpcSettings
 from serving.sieve import Sieve, SieveError
@@ -35,9 +35,6 @@ from serving.streams import AllStreams, Streams
 from serving.tls import Followed, TlsFiles
 
 _LOG = logging.getLogger(__name__)
-
-# How long no connection is accepted after one could not be.
-_ACCEPT_PAUSE_SECONDS = 0.5
 
 # How long written bytes may take to be sent at the end, and TLS to say goodbye.
 _FAREWELL_SECONDS = 1.0
@@ -272,7 +269,7 @@ class Relay:
         self.streams = AllStreams()
         self._followed = Followed(files, _context) if files is not None else None
         self._context: ssl.SSLContext | None = None
-        self._accepting: list[asyncio.Task[None]] = []
+        self._listeners = Listeners(self._take)
         self.failed = registry.counter("weir.relay.failed")
         self._refused = registry.counter("weir.relay.refused")
         self._kept_back = registry.counter("weir.relay.messages_refused")
@@ -312,22 +309,17 @@ class Relay:
         """
         if self._followed is not None:
             self._context = self._followed.first()
-        listeners = await listen(self.settings)
-        self.port = 0 if self.settings.grpc_uds else listeners[0].getsockname()[1]
-        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
+        self.port = await self._listeners.start(self.settings)
 
     def part(self) -> None:
         """Accept no connection any more, and tell every client to go."""
-        for accepting in self._accepting:
-            accepting.cancel()
+        self._listeners.stop()
         for link in self.links:
             link.part()
 
     async def stop(self) -> None:
         """Send what was written, and end every connection."""
-        for accepting in self._accepting:
-            accepting.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._listeners.stop()
         for link in list(self.links):
             link.close()
         # Each link aborts itself when its farewell has lasted too long.
@@ -366,24 +358,14 @@ class Relay:
         if self.is_tls and name and not has_name(_names(client), name):
             raise PermissionError("the client certificate does not bear the name asked for")
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                try:
-                    accepted, _ = await loop.sock_accept(listener)
-                except OSError as error:
-                    # No more file descriptors, mostly: it goes on when some have been given back.
-                    _LOG.error("no connection can be accepted for %g s: %s", _ACCEPT_PAUSE_SECONDS, error)
-                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
-                    continue
-                if len(self.links) >= self.settings.grpc_connections_max:
-                    self._refused.add()
-                    accepted.close()
-                    continue
-                link = _Link(self)
-                self.links.add(link)
-                link.begin(accepted)
+    def _take(self, accepted: socket.socket) -> None:
+        if len(self.links) >= self.settings.grpc_connections_max:
+            self._refused.add()
+            accepted.close()
+            return
+        link = _Link(self)
+        self.links.add(link)
+        link.begin(accepted)
 
 
 def _names(transport: asyncio.Transport) -> list[str]:

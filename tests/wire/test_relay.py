@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -297,33 +296,6 @@ async def test_a_connection_may_last_for_ever(serve_tls: Serve, connect: Connect
     served = await serve_tls(grpc_max_connection_age=0.0)
 
     assert await connect(served, channel_credentials(str(ca.path))).unary_unary(PATH)(b"1") == b"1"
-
-
-async def test_a_socket_that_was_left_behind_is_taken_over(serve: Serve, connect: Connect, tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-    served = await serve(grpc_uds=str(path))
-
-    assert await connect(served).unary_unary(PATH)(b"1") == b"1"
-    assert served.server.port == 0
-
-
-async def test_connections_are_accepted_again_when_there_are_file_descriptors(
-    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = str(tmp_path / "socket")
-    served = await serve(grpc_uds=path)
-    _, most = before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket(socket.AF_UNIX) as client:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
-        try:
-            client.connect(path)
-            await until(lambda: "no connection can be accepted" in caplog.text)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-        await until(lambda: served.value("weir.relay.connections"))
 
 
 async def test_stopping_tells_a_busy_client_to_go_and_answers_what_it_has_asked(serve: Serve, gate: Gate) -> None:
