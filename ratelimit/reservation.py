@@ -84,9 +84,12 @@ class Holds:
         hold = self._known[name]
         if not isinstance(hold, Hold):
             return
-        self._totals[hold.start] -= hold.amount
-        if not self._totals[hold.start]:
-            del self._totals[hold.start]
+        # Holds of nothing are holds, too: several may have nothing to give back.
+        left = self.total(hold.start) - hold.amount
+        if left:
+            self._totals[hold.start] = left
+        else:
+            self._totals.pop(hold.start, None)
         if name in self._anonymous:
             del self._anonymous[name], self._known[name]
         else:

@@ -42,3 +42,13 @@ def test_where_there_is_no_room_the_oldest_charge_counts_again() -> None:
         counter.remember(fingerprint, 1_000)
 
     assert list(counter.charged) == ["second", "third"]
+
+
+def test_holds_of_nothing_end_one_by_one() -> None:
+    holds = Holds()
+    for _ in range(2):
+        holds.add("", Hold(0, 60, 100))
+
+    holds.sweep(100, 0)
+
+    assert (len(holds), holds.total(60)) == (0, 0)
