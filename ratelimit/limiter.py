@@ -135,10 +135,10 @@ class Limiter:
         for draft in drafts:
             if draft.times == 1:
                 verdicts.append(self._finish(draft, counts, standings, modes, spans))
-            elif draft.ledger is not None:
-                verdicts += self._finish_all(draft, next(counts), modes, spans)
             elif draft.admission is not None:
                 verdicts += self._finish_each(draft, draft.admission, standings, modes, spans)
+            else:
+                verdicts += self._finish_all(draft, next(counts), modes, spans)
         if self._outage is not None and any(isinstance(verdict, StoreError) for verdict in verdicts):
             return [
                 await self._without_store(draft, verdict, modes, spans) if isinstance(verdict, StoreError) else verdict

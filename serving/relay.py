@@ -52,10 +52,6 @@ class _Side(asyncio.Protocol):
     def __init__(self, link: _Link) -> None:
         self._link = link
 
-    def data_received(self, data: bytes) -> None:
-        """Pass on."""
-        self.write(data)
-
     def write(self, data: bytes | bytearray) -> None:
         """Write to the other end, unless it has closed: of that its protocol hears only later."""
         if not self.other.is_closing():

@@ -116,6 +116,19 @@ async def test_what_plain_counters_spend_is_noted_once_for_each_call_and_refunds
     assert [(each.entries, each.spent) for each in found] == [((("a", "1"),), 4), ((("b", "1"),), 1)]
 
 
+async def test_of_equal_calls_under_own_modes_what_passes_is_noted() -> None:
+    rate = "{unit: hour, requests_per_unit: 5, on_deny: keep}"
+    bench = Bench(read_rules(f"domain: d\ndescriptors: [{{key: a, rate_limit: {rate}}}]"))
+    spenders = bench.limiter._spenders = Spenders(10, 60.0)
+    asked = bench.ask(of("a", hits=2))
+
+    verdicts = await bench.decide(*[Ask(asked.plan, asked.hits, inf) for _ in range(3)])
+
+    found, _ = spenders.top(10, bench.clock.steady())
+    assert [verdict.is_over for verdict in verdicts] == [False, False, True]
+    assert [each.spent for each in found] == [4]
+
+
 async def test_the_store_is_not_asked_where_nothing_is_counted() -> None:
     bench = Bench(rule_set("d", unlimited("u")))
 
