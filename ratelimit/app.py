@@ -102,7 +102,7 @@ class Service:
         self.store = make_store(settings, self.registry, clock)
         self.outage = make_outage(settings, self.store, self.registry, clock, self.rules)
         self.source = make_source(settings, self.rules)
-        self.telemetry = Telemetry(settings.stats, self.registry, settings.tracing, clock=clock)
+        self.telemetry = Telemetry(settings.stats, settings.http_clients, self.registry, settings.tracing, clock=clock)
         self.tracing: list[Part] = []
         self.rights = Rights([holder_of(token)] if (token := settings.api.token.get_secret_value()) else ())
         self.denials = DenialLog(settings.log.log_denials_per_second)
@@ -125,7 +125,7 @@ class Service:
 
     def parts(self, worker_path: str = "") -> Sequence[Part]:
         """List what runs, in the order of starting; a worker has its debug pages on a socket, once all else runs."""
-        settings = self.settings.http
+        settings, clients = self.settings.http, self.settings.http_clients
         answering = JsonRls(self.should_rate_limit, errors_as_400=self.settings.health.json_errors_as_400)
         pages = main_pages(self.health, answering, self.clock, self.settings.redis.timeout)
         debug = {
@@ -136,14 +136,15 @@ class Service:
         if worker_path:
             pages_seen = {**debug, DUMP_PATH: dump_page(self.registry)}
             before: list[Part] = [Leash()]
-            after: list[Part] = [HttpServer("", 0, pages_seen, body_bytes_max, path=worker_path)]
+            after: list[Part] = [HttpServer(worker_path, pages_seen, clients, self.registry, body_bytes_max)]
         else:
-            before = [self.telemetry, HttpServer(settings.debug_host, settings.debug_port, debug, body_bytes_max)]
+            place = settings.debug_host, settings.debug_port
+            before = [self.telemetry, HttpServer(place, debug, clients, self.registry, body_bytes_max)]
             after = []
         return [
             *before,
             *self.tracing,
-            HttpServer(settings.host, settings.port, pages, body_bytes_max),
+            HttpServer((settings.host, settings.port), pages, clients, self.registry, body_bytes_max),
             StoreWatch(
                 self.store, self.health, self.outage, follows=self.settings.redis.health_check_active_connection
             ),

@@ -15,6 +15,7 @@ from serving.settings import (
     Count,
     Group,
     GrpcSettings,
+    HttpClientSettings,
     HttpSettings,
     LifecycleSettings,
     LogSettings,
@@ -246,6 +247,7 @@ class Settings:
     """All of them, read once."""
 
     http: HttpSettings
+    http_clients: HttpClientSettings
     grpc: GrpcSettings
     lifecycle: LifecycleSettings
     log: LogSettings
@@ -268,8 +270,8 @@ class PerSecondSwitch(Group):
 
 
 GROUPS: tuple[type[Group], ...] = (
-    HttpSettings, GrpcSettings, LifecycleSettings, LogSettings, StatsSettings, TracingSettings, RedisSettings,
-    PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, ApiSettings,
+    HttpSettings, HttpClientSettings, GrpcSettings, LifecycleSettings, LogSettings, StatsSettings, TracingSettings,
+    RedisSettings, PerSecondSwitch, PerSecondRedisSettings, ConfigSettings, LimiterSettings, ModeSettings, ApiSettings,
     QuotaSettings, HealthSettings,
 )  # fmt: skip
 """Every group that the service reads."""
@@ -292,6 +294,7 @@ def load() -> Settings:
     check(group for group in GROUPS if group is not PerSecondRedisSettings or redis_per_second)
     settings = Settings(
         http=read(HttpSettings),
+        http_clients=read(HttpClientSettings),
         grpc=read(GrpcSettings),
         lifecycle=read(LifecycleSettings),
         log=read(LogSettings),

@@ -49,7 +49,7 @@ async def supervise(settings: Settings, clock: Clock) -> None:
             clock,
             series_max=settings.stats.stats_series_max,
         )
-        telemetry = Telemetry(settings.stats, registry, settings.tracing, clock=clock)
+        telemetry = Telemetry(settings.stats, settings.http_clients, registry, settings.tracing, clock=clock)
         parts: list[Part] = [telemetry, _debug_listener(settings, workers, registry, telemetry), workers]
         # No delay of ours: it is the workers that drain, from the moment of the signal.
         await Lifecycle(parts, Health(), delay_seconds=0.0, grace_seconds=stop_seconds, on_hurry=workers.hurry).run()
@@ -76,4 +76,6 @@ def _debug_listener(settings: Settings, workers: Workers, registry: Registry, te
         "/debug/profile": workers.page("/debug/profile"),
         "/workers": workers.listing,
     }
-    return HttpServer(http.debug_host, http.debug_port, pages, http.http_body_bytes_max)
+    return HttpServer(
+        (http.debug_host, http.debug_port), pages, settings.http_clients, registry, http.http_body_bytes_max
+    )

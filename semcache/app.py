@@ -65,8 +65,6 @@ _log = logging.getLogger(__name__)
 SERVICE = semcache_pb2.DESCRIPTOR.services_by_name["SemanticCacheService"]
 NAME = SERVICE.full_name
 
-_HTTP_BODY_BYTES_MAX = 1_024
-
 
 class Service:
     """Everything of one process, made from its settings."""
@@ -77,7 +75,7 @@ class Service:
         self.clock = clock
         self.registry = registry or Registry()
         self.health = Health()
-        self.telemetry = Telemetry(settings.stats, self.registry, settings.tracing, clock=clock)
+        self.telemetry = Telemetry(settings.stats, settings.http_clients, self.registry, settings.tracing, clock=clock)
         self._sends_metrics = registry is None
         self.source = NamespaceSource(settings.namespaces, self.registry)
         self.stores = make_stores(settings)
@@ -118,7 +116,7 @@ class Service:
         pages = {"/healthcheck": health_page(self.health), "/metrics": self._metrics}
         return [
             *([self.telemetry] if self._sends_metrics else []),
-            HttpServer(settings.http.host, settings.http.port, pages, _HTTP_BODY_BYTES_MAX),
+            HttpServer((settings.http.host, settings.http.port), pages, settings.http_clients, self.registry),
             # Before the models: their first set says which are needed.
             self.source,
             self.stores,
@@ -184,7 +182,7 @@ class Service:
     def _make_lineage(self, namespace: str, find: Find) -> Lineage:
         return Lineage(namespace, self.stores, find, self.settings.migration, self.clock, self.registry)
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _metrics(self, _request: web.BaseRequest) -> web.Response:
         body, content_type = await self.telemetry.page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 

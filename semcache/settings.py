@@ -13,6 +13,7 @@ from serving.environment import names_of, remarks
 from serving.settings import (
     Group,
     GrpcSettings,
+    HttpClientSettings,
     LifecycleSettings,
     LogSettings,
     RedisSettings,
@@ -270,6 +271,7 @@ class Settings:
 
     grpc: SemcacheGrpcSettings
     http: SemcacheHttpSettings
+    http_clients: HttpClientSettings
     lifecycle: LifecycleSettings
     log: LogSettings
     stats: StatsSettings
@@ -286,8 +288,8 @@ class Settings:
 
 
 GROUPS: tuple[type[Group], ...] = (
-    SemcacheGrpcSettings, SemcacheHttpSettings, LifecycleSettings, LogSettings, StatsSettings, SemcacheTracingSettings,
-    SemcacheRedisSettings, EmbedderSettings, EdgeSettings, QdrantSettings, LeaseSettings, CacheSettings,
+    SemcacheGrpcSettings, SemcacheHttpSettings, HttpClientSettings, LifecycleSettings, LogSettings, StatsSettings,
+    SemcacheTracingSettings, SemcacheRedisSettings, EmbedderSettings, EdgeSettings, QdrantSettings, LeaseSettings, CacheSettings,
     NamespaceSettings, SweeperSettings, MigrationSettings,
 )  # fmt: skip
 """Every group that the cache reads."""
@@ -306,6 +308,7 @@ def load() -> Settings:
     return Settings(
         grpc=read(SemcacheGrpcSettings),
         http=read(SemcacheHttpSettings),
+        http_clients=read(HttpClientSettings),
         lifecycle=read(LifecycleSettings),
         log=read(LogSettings),
         stats=read(StatsSettings),

@@ -110,7 +110,7 @@ def _add(total: Timer, timer: Timer) -> None:
 def dump_page(registry: Registry) -> Page:
     """Return the page that a fleet reads."""
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(_request: web.BaseRequest) -> web.Response:
         return web.Response(text=await dump(registry))
 
     return answer

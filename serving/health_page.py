@@ -11,7 +11,7 @@ from serving.http import Page
 def health_page(health: Health) -> Page:
     """Return the page: 200 `OK` or 500 without a body; with `?details`, every component and whether it is up."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.BaseRequest) -> web.Response:
         status = 200 if health.is_serving else 500
         if "details" in request.query:
             lines = [f"{name}: {'up' if is_up else 'down'}\n" for name, is_up in sorted(health.components.items())]

@@ -34,7 +34,7 @@ def profile_page(clock: Clock) -> Page:
     """Return the page: `?seconds=5` samples for so long (400 beyond 60); 429 while another one is under way."""
     lock = asyncio.Lock()
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.BaseRequest) -> web.Response:
         seconds = _seconds(request.query.get("seconds", ""))
         if seconds is None:
             return web.Response(status=400, text=f"seconds must be a number above 0, {SECONDS_MAX:g} at most\n")

@@ -102,6 +102,16 @@ class HttpSettings(Group):
     """Largest body that /json takes; above it 413."""
 
 
+class HttpClientSettings(Group):
+    """Clients of the HTTP listeners."""
+
+    http_connections_max: Count = 1000
+    """Connections at a time of each HTTP listener; further ones are closed at once."""
+    http_client_timeout: Wait = 120.0
+    """What a client has for all of its next request, from its connection or from the end of its last page on, and for
+    taking that page; then its connection is cut. Longer than the pause between two scrapes, which share a connection."""
+
+
 class GrpcSettings(Group):
     """The gRPC listener."""
 

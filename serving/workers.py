@@ -181,7 +181,7 @@ class Workers:
     def page(self, path: str) -> Page:
         """Return a page that is the one of a worker: of `?worker=0`, or of the first that is ready."""
 
-        async def answer(request: web.Request) -> web.Response:
+        async def answer(request: web.BaseRequest) -> web.Response:
             wanted = request.query.get("worker")
             ready = [worker for _, worker in sorted(self._running.items()) if worker.is_ready]
             worker = next((worker for worker in ready if wanted in {None, str(worker.number)}), None)
@@ -196,7 +196,7 @@ class Workers:
 
         return answer
 
-    async def listing(self, _request: web.Request) -> web.Response:
+    async def listing(self, _request: web.BaseRequest) -> web.Response:
         """Answer with a line for each worker: number, process, whether it is ready."""
         lines = [
             f"{number} {worker.pid} {'ready' if worker.is_ready else 'starting'}\n"

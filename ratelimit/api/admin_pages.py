@@ -41,7 +41,7 @@ def _page(api: AdminApi, name: str, clock: Clock, timeout_seconds: float) -> Pag
     handler = api.handler(name)
     response_type = getattr(admin_pb2, f"{name}Response")
 
-    async def page(request: web.Request) -> web.Response:
+    async def page(request: web.BaseRequest) -> web.Response:
         # A body of another type is what a page of another site could have a browser send.
         if request.method != "POST" or request.content_type != "application/json":
             return _failed(405, "POST application/json")

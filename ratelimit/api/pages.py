@@ -24,7 +24,7 @@ from serving.spans import trace_headers
 def main_pages(health: Health, answering: JsonRls, clock: Clock, timeout_seconds: float) -> Mapping[str, Page]:
     """Return what callers ask: /healthcheck and /json; a call over /json waits `timeout_seconds` at most."""
 
-    async def json(request: web.Request) -> web.Response:
+    async def json(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         peer = f"http:{request.remote}"
         trace = trace_headers((name.lower(), value) for name, value in request.headers.items())
@@ -50,7 +50,7 @@ ABOUT = {
 def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: Clock) -> Mapping[str, Page]:
     """Return what operators ask: rules as loaded, statistics, metrics, profiles."""
 
-    async def rlconfig(_request: web.Request) -> web.Response:
+    async def rlconfig(_request: web.BaseRequest) -> web.Response:
         # Off the event loop: it may be a hundred thousand lines.
         lines = await asyncio.to_thread(rules.current.dump) if rules.current is not None else []
         return web.Response(text="".join(f"{line}\n" for line in lines))
@@ -66,7 +66,7 @@ def debug_pages(rules: Rules, registry: Registry, page: PrometheusPage, clock: C
 def metrics_pages(registry: Registry, page: PrometheusPage) -> Mapping[str, Page]:
     """Return /stats and /metrics."""
 
-    async def stats(_request: web.Request) -> web.Response:
+    async def stats(_request: web.BaseRequest) -> web.Response:
         await registry.refresh()
         samples = [
             f"{tagged(sample.name, sample.labels)}: {number(sample.value)}\n"
@@ -74,7 +74,7 @@ def metrics_pages(registry: Registry, page: PrometheusPage) -> Mapping[str, Page
         ]
         return web.Response(text="".join(sorted(samples)))
 
-    async def metrics(_request: web.Request) -> web.Response:
+    async def metrics(_request: web.BaseRequest) -> web.Response:
         body, content_type = await page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 

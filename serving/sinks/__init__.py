@@ -10,7 +10,7 @@ from serving.clock import Clock
 from serving.http import HttpServer
 from serving.lifecycle import Part
 from serving.metrics import Registry
-from serving.settings import SettingsError, StatsSettings, TracingSettings
+from serving.settings import HttpClientSettings, SettingsError, StatsSettings, TracingSettings
 from serving.sinks.lines import DogStatsd, Statsd
 from serving.sinks.mapping import read_mapper
 from serving.sinks.mogrifiers import read_mogrifiers
@@ -23,7 +23,13 @@ class Telemetry:
     """The sinks that the settings choose, and the page that is there in any case."""
 
     def __init__(
-        self, settings: StatsSettings, registry: Registry, tracing: TracingSettings | None = None, *, clock: Clock
+        self,
+        settings: StatsSettings,
+        clients: HttpClientSettings,
+        registry: Registry,
+        tracing: TracingSettings | None = None,
+        *,
+        clock: Clock,
     ) -> None:
         mapper = read_mapper(settings.prometheus_mapper_yaml) if settings.prometheus_mapper_yaml else None
         names = Names(mapper, settings.extra_tags)
@@ -31,7 +37,7 @@ class Telemetry:
             registry, names, times_in_milliseconds=settings.prometheus_response_time_as_milliseconds
         )
         otlp = tracing if tracing is not None and tracing.otlp_metrics_enabled and not settings.disable_stats else None
-        sink = choose(settings, registry, self.page, is_logged=otlp is None)
+        sink = choose(settings, clients, registry, self.page, is_logged=otlp is None)
         self._sinks = [sink] if sink is not None else []
         if otlp is not None:
             self._sinks.append(otlp_sink(settings, otlp, registry, names, clock))
@@ -58,7 +64,14 @@ def otlp_sink(
     return OtlpSink(interval, registry, names, metric_exporter(tracing), resource(tracing), clock)
 
 
-def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage, *, is_logged: bool = True) -> Part | None:
+def choose(
+    settings: StatsSettings,
+    clients: HttpClientSettings,
+    registry: Registry,
+    page: PrometheusPage,
+    *,
+    is_logged: bool = True,
+) -> Part | None:
     """Return the sink, or None where nothing is to be sent; where none is chosen, the log, if that is wanted.
 
     Raises:
@@ -77,7 +90,7 @@ def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage, *,
     if settings.disable_stats:
         return None
     if settings.use_prometheus:
-        return prometheus_listener(settings, page)
+        return prometheus_listener(settings, clients, registry, page)
     interval, host, port = settings.stats_flush_interval, settings.statsd_host, settings.statsd_port
     if settings.use_dog_statsd:
         dialect = DogStatsd(settings.extra_tags, read_mogrifiers(settings.use_dog_statsd_mogrifiers))
@@ -90,12 +103,15 @@ def choose(settings: StatsSettings, registry: Registry, page: PrometheusPage, *,
     return StatsdSink(interval, registry, Statsd(settings.extra_tags), sender)
 
 
-def prometheus_listener(settings: StatsSettings, page: PrometheusPage) -> HttpServer:
+def prometheus_listener(
+    settings: StatsSettings, clients: HttpClientSettings, registry: Registry, page: PrometheusPage
+) -> HttpServer:
     """Return the listener of PROMETHEUS_ADDR."""
     host, _, port = settings.prometheus_addr.rpartition(":")
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(_request: web.BaseRequest) -> web.Response:
         body, content_type = await page.render()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    return HttpServer(host.strip("[]") or "0.0.0.0", int(port), {settings.prometheus_path: answer}, 1024)  # noqa: S104 - as the reference
+    place = host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - as the reference
+    return HttpServer(place, {settings.prometheus_path: answer}, clients, registry)

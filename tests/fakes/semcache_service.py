@@ -73,6 +73,7 @@ def settings(folder: Path, namespaces: str, **groups: Any) -> Settings:
     values: dict[str, Any] = {
         "grpc": SemcacheGrpcSettings(grpc_host="127.0.0.1", grpc_port=0),
         "http": SemcacheHttpSettings(host="127.0.0.1", port=0),
+        "http_clients": loaded.http_clients,
         "lifecycle": loaded.lifecycle,
         "log": loaded.log,
         "stats": StatsSettings(disable_stats=True),

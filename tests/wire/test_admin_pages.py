@@ -12,6 +12,8 @@ from ratelimit.api.admin_pages import admin_pages
 from ratelimit.rights import holder_of
 from serving.clock import SystemClock
 from serving.http import HttpServer
+from serving.metrics import Registry
+from serving.settings import HttpClientSettings
 from tests.fakes.desks import Apis
 
 RULES = """domain: llm
@@ -28,7 +30,9 @@ Post = Callable[..., Awaitable[tuple[int, Any]]]
 @pytest.fixture
 async def post() -> AsyncIterator[Post]:
     apis = await Apis(RULES, callers=(holder_of(TOKEN),), clock=SystemClock()).start()
-    server = HttpServer("127.0.0.1", 0, admin_pages(apis.own.admin, SystemClock(), 5.0), body_bytes_max=10_000)
+    server = HttpServer(
+        ("127.0.0.1", 0), admin_pages(apis.own.admin, SystemClock(), 5.0), HttpClientSettings(), Registry(), 10_000
+    )
     await server.start()
     async with aiohttp.ClientSession() as session:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -16,17 +16,23 @@ from serving.clock import SystemClock
 from serving.health import Health
 from serving.health_page import health_page
 from serving.http import HttpServer, Page, listing
+from serving.metrics import Registry
 from serving.profile import profile_page
+from serving.settings import HttpClientSettings
 
 Get = Callable[..., Awaitable[tuple[int, str]]]
 
 
-async def _echo(request: web.Request) -> web.Response:
+async def _echo(request: web.BaseRequest) -> web.Response:
     return web.Response(text=f"{request.method} {len(await request.read())}")
 
 
-async def _raise(_request: web.Request) -> web.Response:
+async def _raise(_request: web.BaseRequest) -> web.Response:
     raise ZeroDivisionError
+
+
+def _server(pages: Mapping[str, Page], host: str = "127.0.0.1") -> HttpServer:
+    return HttpServer((host, 0), pages, HttpClientSettings(), Registry(), body_bytes_max=10)
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ async def server(health: Health) -> AsyncIterator[HttpServer]:
         "/healthcheck": health_page(health),
         "/debug/profile": profile_page(SystemClock()),
     }
-    server = HttpServer("127.0.0.1", 0, pages, body_bytes_max=10)
+    server = _server(pages)
     await server.start()
     yield server
     await server.stop()
@@ -64,7 +70,7 @@ async def fetch(server: HttpServer) -> AsyncIterator[Get]:
 def test_all_addresses_of_ipv6_are_those_of_ipv4_too(loop: Any) -> None:
     async def ask() -> str:
         host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
-        server = HttpServer(host, 0, {"/echo": _echo}, body_bytes_max=10)
+        server = _server({"/echo": _echo}, host)
         await server.start()
         try:
             async with (
@@ -145,11 +151,11 @@ async def test_one_profile_at_a_time(fetch: Get) -> None:
 async def test_stopping_ends_a_profile() -> None:
     begun, profile = asyncio.Event(), profile_page(SystemClock())
 
-    async def page(request: web.Request) -> web.StreamResponse:
+    async def page(request: web.BaseRequest) -> web.StreamResponse:
         begun.set()
         return await profile(request)
 
-    server = HttpServer("127.0.0.1", 0, {"/": page}, body_bytes_max=10)
+    server = _server({"/": page})
     await server.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
         fetching = asyncio.ensure_future(session.get("/?seconds=60"))
@@ -160,14 +166,14 @@ async def test_stopping_ends_a_profile() -> None:
 
 
 async def test_a_server_that_never_started_stops() -> None:
-    server = HttpServer("127.0.0.1", 0, {}, body_bytes_max=10)
+    server = _server({})
     await server.stop()
 
     assert server.port == 0
 
 
 async def test_an_address_that_is_not_ours_cannot_be_listened_on() -> None:
-    server = HttpServer("192.0.2.1", 0, {}, body_bytes_max=10)
+    server = _server({}, "192.0.2.1")
     with pytest.raises(OSError, match=r"192\.0\.2\.1"):
         await server.start()
     await server.stop()

@@ -12,13 +12,14 @@ import pytest
 from serving.clock import SystemClock
 from serving.http import HttpServer
 from serving.metrics import Registry
-from serving.settings import SettingsError, StatsSettings
+from serving.settings import HttpClientSettings, SettingsError, StatsSettings
 from serving.sinks import Telemetry, choose
 from serving.sinks.prometheus import Names, PrometheusPage
 from tests.fakes.statsd import Statsd
 from tests.wire.gate import until
 
 CLOCK = SystemClock()
+HTTP = HttpClientSettings()
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def settings(statsd: Statsd, **more: Any) -> StatsSettings:
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 async def test_statsd_adds_up_to_what_was_counted(statsd: Statsd, protocol: str) -> None:
     registry = Registry()
-    telemetry = Telemetry(settings(statsd, statsd_protocol=protocol), registry, clock=CLOCK)
+    telemetry = Telemetry(settings(statsd, statsd_protocol=protocol), HTTP, registry, clock=CLOCK)
     await telemetry.start()
     registry.counter("c").add(2)
     await until(lambda: statsd.counters.get("c") == 2)
@@ -49,7 +50,7 @@ async def test_statsd_adds_up_to_what_was_counted(statsd: Statsd, protocol: str)
 
 async def test_dogstatsd_has_tags(statsd: Statsd) -> None:
     registry = Registry()
-    telemetry = Telemetry(settings(statsd, use_dog_statsd=True, extra_tags={"zone": "a"}), registry, clock=CLOCK)
+    telemetry = Telemetry(settings(statsd, use_dog_statsd=True, extra_tags={"zone": "a"}), HTTP, registry, clock=CLOCK)
     registry.counter("c", method="M").add(2)
 
     await telemetry.start()
@@ -62,7 +63,7 @@ async def test_a_statsd_that_is_away_is_warned_about_and_found_again(caplog: pyt
     statsd, registry = Statsd(), Registry()
     await statsd.start()
     await statsd.stop()
-    telemetry = Telemetry(settings(statsd), registry, clock=CLOCK)
+    telemetry = Telemetry(settings(statsd), HTTP, registry, clock=CLOCK)
     registry.gauge("g", lambda: 1)
     await telemetry.start()
     await until(lambda: bool(caplog.messages))
@@ -79,7 +80,7 @@ async def test_the_prometheus_page_is_served_where_the_settings_say() -> None:
     registry = Registry()
     registry.counter("c").add(2)
     chosen = StatsSettings(use_prometheus=True, prometheus_addr="127.0.0.1:0", prometheus_path="/numbers")
-    listener = choose(chosen, registry, PrometheusPage(registry, Names()))
+    listener = choose(chosen, HTTP, registry, PrometheusPage(registry, Names()))
     assert isinstance(listener, HttpServer)
     await listener.start()
 
@@ -94,13 +95,13 @@ def test_two_sinks_cannot_be_chosen() -> None:
     chosen = StatsSettings(use_statsd=True, use_prometheus=True)
 
     with pytest.raises(SettingsError) as raised:
-        Telemetry(chosen, Registry(), clock=CLOCK)
+        Telemetry(chosen, HTTP, Registry(), clock=CLOCK)
 
     assert str(raised.value) == "USE_STATSD and USE_PROMETHEUS: only one sink of metrics may be chosen"
 
 
 async def test_without_stats_nothing_is_sent(statsd: Statsd) -> None:
-    telemetry = Telemetry(settings(statsd, disable_stats=True), Registry(), clock=CLOCK)
+    telemetry = Telemetry(settings(statsd, disable_stats=True), HTTP, Registry(), clock=CLOCK)
 
     await telemetry.start()
     await telemetry.stop()
@@ -116,7 +117,7 @@ async def test_numbers_are_logged_where_nobody_else_takes_them(
     registry = Registry()
     registry.counter("c").add(1)
     sink = choose(
-        StatsSettings(use_statsd=False), registry, PrometheusPage(registry, Names()), is_logged=not is_exported
+        StatsSettings(use_statsd=False), HTTP, registry, PrometheusPage(registry, Names()), is_logged=not is_exported
     )
     if sink is not None:
         await sink.start()

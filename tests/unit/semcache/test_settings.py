@@ -5,11 +5,17 @@ import pytest
 import semcache.settings
 from docs.settings_tables import groups
 from semcache.settings import GROUPS, environment_remarks
-from serving.settings import LifecycleSettings, LogSettings, StatsSettings
+from serving.settings import HttpClientSettings, LifecycleSettings, LogSettings, StatsSettings
 
 
 def test_no_group_is_left_out() -> None:
-    assert set(GROUPS) == {*groups(semcache.settings), LifecycleSettings, LogSettings, StatsSettings}
+    assert set(GROUPS) == {
+        *groups(semcache.settings),
+        HttpClientSettings,
+        LifecycleSettings,
+        LogSettings,
+        StatsSettings,
+    }
 
 
 def test_a_slip_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
