@@ -55,7 +55,7 @@ _SHOWN = "|".join(
         """
     )
 )
-# One of these is in whatever the pattern matches.
+# One of these is in whatever the pattern matches, which it takes half of all the time here to find out.
 _MARKS = ("this", "these", "following", "attached", "above", "below")
 _BESIDE = re.compile(
     rf"\b(?:this|these|(?:the )?(?:following|attached|above|below))(?: \w+){{0,3}}? (?:{_SHOWN})s?\b"
@@ -64,15 +64,15 @@ _BESIDE = re.compile(
 )
 
 
-def _may_be_beside(text: str) -> bool:
-    """Return False where the pattern cannot match, which it takes half of all the time here to find out."""
-    lowered = text.lower()
-    # Beyond ASCII there are other letters that are equal to these but for their case.
-    return not text.isascii() or any(mark in lowered for mark in _MARKS)
-
-
 def is_deictic(text: str) -> bool:
     """Return whether a turn means nothing without those before it."""
+    # Beyond ASCII there are other letters that are equal to those of the marks but for their case.
+    may_show = not text.isascii()
+    if not may_show:
+        lowered = text.lower()
+        may_show = any(mark in lowered for mark in _MARKS)
+        if not may_show and _says_enough(lowered):
+            return False
     words = [word.lower() for word in _WORDS.findall(text)]
     # A number is a choice from what was offered before.
     if all(word in _EMPTY or word.isdigit() for word in words):
@@ -80,6 +80,12 @@ def is_deictic(text: str) -> bool:
     if len(words) <= _POINTING_WORDS_MAX and not _POINTING.isdisjoint(words):
         return True
     # A prompt of several lines, or a long one, can hold what it speaks of.
-    if "\n" not in text and len(words) <= _SHOWN_WORDS_MAX and _may_be_beside(text) and _BESIDE.search(text):
+    if may_show and "\n" not in text and len(words) <= _SHOWN_WORDS_MAX and _BESIDE.search(text):
         return True
     return len(words) <= _ORDER_WORDS_MAX and words[0] in _ORDERS
+
+
+def _says_enough(lowered: str) -> bool:
+    """Return True where rules 1 to 3 cannot hold; most prompts are told by this, and their words need not be found."""
+    words = [word for word in lowered.split() if word.isalpha()]
+    return len(words) > _POINTING_WORDS_MAX and not _EMPTY.issuperset(words)

@@ -212,7 +212,10 @@ class Judges:
             # What an entry answers must stand by itself, too.
             if is_deictic(candidate.prompt):
                 continue
-            verdict = self._verifier.verify(prompt, candidate.prompt, candidate.similarity)
+            # Nobody asks how well what is refused would fit.
+            verdict = self._verifier.verify(
+                prompt, candidate.prompt, candidate.similarity, scores_refused=not namespace.guards
+            )
             if verdict.guard is None or (not namespace.guards and verdict.guard is not Guard.LENGTH):
                 return candidate, verdict, refused
             refused = refused or verdict.guard.value

@@ -16,7 +16,8 @@ from bench.quality.neighbours import Neighbours
 from semcache.deixis import is_deictic
 from semcache.verifier.features import Weights, compare
 from semcache.verifier.fitted import weights
-from semcache.verifier.guards import judge_readings
+from semcache.verifier.guards import judge_pair
+from semcache.verifier.pair import Pair as Sides
 from semcache.verifier.reading import Reading, read
 
 Positions = npt.NDArray[np.int64]
@@ -102,7 +103,7 @@ def _sheet(  # noqa: PLR0913, PLR0917 - the columns, and what the other two are 
     is_same: Labels,
     is_known: Labels,
 ) -> Sheet:
-    sides = [(readings[x], readings[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
-    rows = [compare(x, y, similarity, weighed) for (x, y), similarity in zip(sides, similarities.tolist(), strict=True)]
-    vetoes = [judge_readings(x, y) is not None or is_deictic(x.text) for x, y in sides]
+    pairs = [Sides(readings[x], readings[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    rows = [compare(pair, similarity, weighed) for pair, similarity in zip(pairs, similarities.tolist(), strict=True)]
+    vetoes = [judge_pair(pair) is not None or is_deictic(pair.a.text) for pair in pairs]
     return Sheet(a, b, np.array(rows), is_same, is_known, np.array(vetoes, np.bool_))

@@ -8,8 +8,9 @@ refused if they are not these.
 import math
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import pairwise
 
-from semcache.verifier import guards
+from semcache.verifier.pair import Pair
 from semcache.verifier.reading import Reading
 from semcache.verifier.words import stem
 
@@ -56,81 +57,111 @@ class Weights:
         self._table = table
         self.unseen = unseen
 
-    def of(self, stems: Iterable[str]) -> dict[str, float]:
-        """Return the weight of each stem."""
+    def of(self, stems: Iterable[str], known: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Return the weight of each stem; `known` are those of others, and a smaller place to look them up."""
         table, unseen = self._table, self.unseen
-        return {word: table.get(word, unseen) for word in stems}
+        if known is None:
+            return {word: table.get(word, unseen) for word in stems}
+        return {word: known[word] if word in known else table.get(word, unseen) for word in stems}
 
 
-def compare(a: Reading, b: Reading, similarity: float, weights: Weights) -> list[float]:
+def compare(pair: Pair, similarity: float, weights: Weights) -> list[float]:
     """Return the features of a pair, in the order of FEATURES."""
-    numbers_a, numbers_b = set(a.numbers), set(b.numbers)
-    names_a, names_b = guards.missing_names(a, b), guards.missing_names(b, a)
+    a, b = pair.a, pair.b
+    both_have_numbers = bool(a.numbers and b.numbers)
+    names = pair.names_a | pair.names_b
     return [
         similarity,
-        float(a.numbers != b.numbers),
-        float(bool(numbers_a and numbers_b) and not numbers_a & numbers_b),
-        float(bool(numbers_a and numbers_b)),
-        float(a.negations % 2 != b.negations % 2),
-        float(guards.opposite_pairs(a, b)),
-        float(a.question != b.question),
-        float(len(names_a) + len(names_b)),
-        float(bool(a.names and b.names) and not a.names & b.names),
-        max(weights.of(map(stem, names_a | names_b)).values(), default=0.0),
-        float(len(a.persons ^ b.persons)),
-        float(a.units != b.units),
-        float(len(a.members ^ b.members)),
-        *_content_features(a, b, weights),
-        *_shape_features(a, b),
-        *_missing_features(a, b, weights),
+        a.numbers != b.numbers,
+        both_have_numbers and set(a.numbers).isdisjoint(b.numbers),
+        both_have_numbers,
+        a.negations % 2 != b.negations % 2,
+        pair.opposites,
+        a.question != b.question,
+        len(pair.names_a) + len(pair.names_b),
+        bool(a.names and b.names) and a.names.isdisjoint(b.names),
+        max(weights.of(map(stem, names)).values()) if names else 0.0,
+        len(a.persons ^ b.persons),
+        a.units != b.units,
+        len(a.members ^ b.members),
+        *_text_features(a, b, weights),
     ]
 
 
-def _content_features(a: Reading, b: Reading, weights: Weights) -> tuple[float, ...]:
-    """Return how much of what each side says is not said by the other."""
-    all_a, all_b = weights.of(a.content), weights.of(b.content)
-    lost_a = [weight for word, weight in all_a.items() if word not in all_b]
-    lost_b = [weight for word, weight in all_b.items() if word not in all_a]
-    total_a, total_b, sum_a, sum_b = sum(all_a.values()), sum(all_b.values()), sum(lost_a), sum(lost_b)
+def _text_features(a: Reading, b: Reading, weights: Weights) -> tuple[float, ...]:
+    """Return how much of what each side says is not said by the other, and how alike the two are made."""
+    all_a = weights.of(a.content)
+    all_b = weights.of(b.content, all_a)
+    lost_a = {word: weight for word, weight in all_a.items() if word not in all_b}
+    lost_b = {word: weight for word, weight in all_b.items() if word not in all_a}
+    total_a, total_b, sum_a, sum_b = (
+        sum(all_a.values()),
+        sum(all_b.values()),
+        sum(lost_a.values()),
+        sum(lost_b.values()),
+    )
     share_a = sum_a / total_a if total_a else 0.0
     share_b = sum_b / total_b if total_b else 0.0
-    peak_a, peak_b = max(lost_a, default=0.0), max(lost_b, default=0.0)
+    peak_a, peak_b = max(lost_a.values(), default=0.0), max(lost_b.values(), default=0.0)
     shared = total_a - sum_a
     union = shared + sum_a + sum_b
+    stems_a, stems_b = set(a.stems), set(b.stems)
+    length_a, length_b = len(a.stems) or 1, len(b.stems) or 1
     return (
         share_a, share_b, min(share_a, share_b), max(share_a, share_b),
         peak_a, peak_b, min(peak_a, peak_b),
         shared / union if union else 1.0,
+        _jaccard(stems_a, stems_b),
+        _share(len(all_a) - len(lost_a), len(all_a) + len(lost_b)),
+        _alike(" ".join(["", *a.words, ""]), " ".join(["", *b.words, ""])),
+        _jaccard(set(pairwise(a.stems)), set(pairwise(b.stems))),
+        abs(math.log(length_a / length_b)),
+        min(length_a, length_b),
+        stems_a == stems_b and a.stems != b.stems,
+        # How the missing words are spelt: typos, other forms.
+        _jaccard(_grams_of(lost_a), _grams_of(lost_b)) if lost_a or lost_b else 1.0,
+        max([weight for word, weight in all_a.items() if word in all_b], default=0.0),
     )  # fmt: skip
 
 
-def _shape_features(a: Reading, b: Reading) -> tuple[float, ...]:
-    stems_a, stems_b = set(a.stems), set(b.stems)
-    length_a, length_b = len(a.stems) or 1, len(b.stems) or 1
-    return (
-        _jaccard(stems_a, stems_b),
-        _jaccard(set(a.content), set(b.content)),
-        _jaccard(a.trigrams, b.trigrams),
-        _jaccard(set(zip(a.stems, a.stems[1:], strict=False)), set(zip(b.stems, b.stems[1:], strict=False))),
-        abs(math.log(length_a / length_b)),
-        float(min(length_a, length_b)),
-        float(stems_a == stems_b and a.stems != b.stems),
-    )
+def _alike(a: str, b: str) -> float:
+    """Return how many of the runs of three letters are in both lines."""
+    # Those of the ends that are equal are made once: a candidate differs in a word or two most of the time.
+    shorter = min(len(a), len(b))
+    head = _common(a, b, shorter)
+    tail = _common(a[::-1], b[::-1], shorter - head)
+    end = len(a) - tail
+    common = _grams(a, 0, head) | _grams(a, end, len(a))
+    before = max(0, head - 2)
+    mine, theirs = _grams(a, before, end + 2), _grams(b, before, len(b) - tail + 2)
+    return _share(len(common | (mine & theirs)), len(common | mine | theirs))
 
 
-def _missing_features(a: Reading, b: Reading, weights: Weights) -> tuple[float, float]:
-    """Return how alike the missing words are spelt (typos, other forms), and the weight of what is shared."""
-    words_a, words_b = set(a.content), set(b.content)
-    lost_a, lost_b = _grams(words_a - words_b), _grams(words_b - words_a)
-    alike = _jaccard(lost_a, lost_b) if lost_a or lost_b else 1.0
-    return alike, max(weights.of(words_a & words_b).values(), default=0.0)
+def _common(a: str, b: str, most: int) -> int:
+    """Return how many letters are equal from the start, `most` at most."""
+    least = 0
+    while least < most:
+        middle = (least + most + 1) // 2
+        if a[least:middle] == b[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
-def _grams(words: set[str]) -> set[str]:
+def _grams(line: str, start: int, end: int) -> set[str]:
+    """Return the runs of three letters that are between two places."""
+    return {line[at : at + 3] for at in range(start, min(end, len(line)) - 2)}
+
+
+def _grams_of(words: Iterable[str]) -> set[str]:
     return {word[at : at + 3] for word in words for at in range(max(1, len(word) - 2))}
 
 
 def _jaccard(a: AbstractSet[object], b: AbstractSet[object]) -> float:
     shared = len(a & b)
-    union = len(a) + len(b) - shared
+    return _share(shared, len(a) + len(b) - shared)
+
+
+def _share(shared: int, union: int) -> float:
     return shared / union if union else 1.0

@@ -8,12 +8,10 @@ to the subtlest; the first that fires is the reason in the reply.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from semcache.verifier import lexicon
-from semcache.verifier.classes import MEMBER_OF
-from semcache.verifier.opposites import NOT_PREFIXED, OPPOSITES, PREFIXES
+from semcache.verifier.pair import Pair
 from semcache.verifier.reading import Reading, read
 
 
@@ -35,110 +33,87 @@ class Guard(Enum):
     CONTENT = "content"
 
 
-Rule = Callable[[Reading, Reading], bool]
+Rule = Callable[[Pair], bool]
 
 
-# "Greek" and "Greeks", "Googling" and "Google" are one name.
-_FORM_LETTERS = 4
-_INITIALS = range(2, 6)
 _PLACES = 2
-_DOES = frozenset(("do", "does", "did"))
+_ONE_WAY, _TWO_WAY = lexicon.ONE_WAY, lexicon.TWO_WAY
 # Words from one neighbour of content to the other: "convert Indian rupees into the dollar".
 _REACH = 5
+_DOES = frozenset(("do", "does", "did"))
 # Beyond it the trees were fitted on next to nothing, and one word that decides is lost among all that is shared: "praise
 # the text below: …" is no paraphrase of "criticise the text below: …".
 _WORDS_WEIGHED_MAX = 30
 
 
-def _numbers_differ(a: Reading, b: Reading) -> bool:
-    is_reckoned_otherwise = bool(a.operations - b.operations) and bool(b.operations - a.operations)
-    return a.numbers != b.numbers or is_reckoned_otherwise
+def _numbers_differ(pair: Pair) -> bool:
+    a, b = pair.a, pair.b
+    # Reckoned otherwise with the same ones?
+    return a.numbers != b.numbers or (a.operations != b.operations and _both_have_own(a.operations, b.operations))
 
 
-def _units_differ(a: Reading, b: Reading) -> bool:
-    return bool(a.units - b.units) and bool(b.units - a.units)
+def _units_differ(pair: Pair) -> bool:
+    return _both_have_own(pair.a.units, pair.b.units)
 
 
-def _identifiers_differ(a: Reading, b: Reading) -> bool:
-    return bool(a.identifiers - b.identifiers) and bool(b.identifiers - a.identifiers)
+def _identifiers_differ(pair: Pair) -> bool:
+    return _both_have_own(pair.a.identifiers, pair.b.identifiers)
 
 
-def _negation_differs(a: Reading, b: Reading) -> bool:
-    return a.negations % 2 != b.negations % 2
+def _both_have_own(a: frozenset[str], b: frozenset[str]) -> bool:
+    return bool(a) and bool(b) and not a <= b and not b <= a
 
 
-def opposite_pairs(a: Reading, b: Reading) -> int:
-    """Count the pairs of opposites of which each side has one and only one."""
-    only_a, only_b = a.vocabulary - b.vocabulary, b.vocabulary - a.vocabulary
-    listed = sum(not only_b.isdisjoint(OPPOSITES.get(word, ())) for word in only_a)
-    return listed + _prefixed(only_a, only_b) + _prefixed(only_b, only_a)
+def _negation_differs(pair: Pair) -> bool:
+    return pair.a.negations % 2 != pair.b.negations % 2
 
 
-def _prefixed(plain: AbstractSet[str], negated: AbstractSet[str]) -> int:
-    """Count the words that the other side has with "un" or its like before them."""
-    found = {prefix + word for word in plain if len(word) >= _FORM_LETTERS for prefix in PREFIXES}
-    return len((found & negated) - NOT_PREFIXED)
+def _opposites_stand(pair: Pair) -> bool:
+    return pair.opposites > 0
 
 
-def _opposites_stand(a: Reading, b: Reading) -> bool:
-    return opposite_pairs(a, b) > 0
+def _classes_clash(pair: Pair) -> bool:
+    members_a, members_b = pair.a.members, pair.b.members
+    if members_a == members_b:
+        return False
+    only_a = {member.partition(":")[0] for member in members_a - members_b}
+    return bool(only_a) and any(member.partition(":")[0] in only_a for member in members_b - members_a)
 
 
-def _classes_clash(a: Reading, b: Reading) -> bool:
-    only_a = {member.partition(":")[0] for member in a.members - b.members}
-    return bool(only_a) and any(member.partition(":")[0] in only_a for member in b.members - a.members)
+def _names_clash(pair: Pair) -> bool:
+    return bool(pair.names_a) and bool(pair.names_b)
 
 
-def _names_clash(a: Reading, b: Reading) -> bool:
-    return bool(missing_names(a, b)) and bool(missing_names(b, a))
+def _aspect_differs(pair: Pair) -> bool:
+    return pair.a.aspects != pair.b.aspects
 
 
-def missing_names(a: Reading, b: Reading) -> set[str]:
-    """Return the names of `a` that `b` has in no case, no other form and not as initials."""
-    return {name for name in a.names if name not in b.vocabulary and not _is_known(name, b)}
+def _choice_differs(pair: Pair) -> bool:
+    only_a, only_b = pair.only_a, pair.only_b
+    return ("or" in only_a and "and" in only_b) or ("and" in only_a and "or" in only_b)
 
 
-def _is_known(name: str, reading: Reading) -> bool:
-    member = MEMBER_OF.get(name)
-    if member is not None:
-        return member in reading.members
-    head = name[:_FORM_LETTERS]
-    is_form = len(head) == _FORM_LETTERS and any(word.startswith(head) for word in reading.words)
-    return is_form or (len(name) in _INITIALS and name in reading.initials)
+def _gender_differs(pair: Pair) -> bool:
+    genders_a, genders_b = pair.a.genders, pair.b.genders
+    return genders_a != genders_b and bool(genders_a) and bool(genders_b)
 
 
-def _aspect_differs(a: Reading, b: Reading) -> bool:
-    return a.aspects != b.aspects
-
-
-def _choice_differs(a: Reading, b: Reading) -> bool:
-    return (_has_only(a, "or", "and") and _has_only(b, "and", "or")) or (
-        _has_only(a, "and", "or") and _has_only(b, "or", "and")
-    )
-
-
-def _has_only(reading: Reading, word: str, other: str) -> bool:
-    return word in reading.vocabulary and other not in reading.vocabulary
-
-
-def _gender_differs(a: Reading, b: Reading) -> bool:
-    return a.genders != b.genders and bool(a.genders) and bool(b.genders)
-
-
-def _direction_turns(a: Reading, b: Reading) -> bool:
+def _direction_turns(pair: Pair) -> bool:
     """Tell whether something stands between the same two words, which have changed places: "rupees to dollars".
 
     Only a few small words always point one way. Between words of content anything may, if nothing else differs:
     "does the wolf fear the dog", but not "is the wolf like the dog". What is done "by" somebody points backwards.
     """
-    content_a, content_b = set(a.content), set(b.content)
-    if len(content_a & content_b) < _PLACES:
+    a, b = pair.a, pair.b
+    is_any = set(a.content) == set(b.content) and _TWO_WAY.isdisjoint(a.vocabulary | b.vocabulary)
+    if not is_any and (_ONE_WAY.isdisjoint(a.vocabulary) or _ONE_WAY.isdisjoint(b.vocabulary)):
         return False
-    is_any = content_a == content_b and lexicon.TWO_WAY.isdisjoint(a.vocabulary | b.vocabulary)
+    if len(set(a.content).intersection(b.content)) < _PLACES:
+        return False
     if is_any and a.question == b.question == "who" and _asks_for_object(a) != _asks_for_object(b):
         return True
     turned = {(right, middle, left) for left, middle, right in _places(a, is_any=is_any) if left != right}
-    return not turned.isdisjoint(_places(b, is_any=is_any))
+    return bool(turned) and not turned.isdisjoint(_places(b, is_any=is_any))
 
 
 def _asks_for_object(reading: Reading) -> bool:
@@ -153,7 +128,7 @@ def _places(reading: Reading, *, is_any: bool) -> Iterator[tuple[str, str, str]]
     said = [at for at, word in enumerate(words) if word not in lexicon.STOP]
     for at, word in enumerate(words):
         is_content = word not in lexicon.STOP
-        if not (word in lexicon.ONE_WAY or (is_any and is_content)):
+        if not (word in _ONE_WAY or (is_any and is_content)):
             continue
         place = bisect_left(said, at)
         after = place + is_content
@@ -172,7 +147,8 @@ def _is_passive(words: tuple[str, ...], at: int) -> bool:
     return is_participle and not lexicon.BE.isdisjoint(words[max(0, at - _REACH) : at])
 
 
-def _content_differs(a: Reading, b: Reading) -> bool:
+def _content_differs(pair: Pair) -> bool:
+    a, b = pair.a, pair.b
     return max(len(a.words), len(b.words)) > _WORDS_WEIGHED_MAX and a.content != b.content
 
 
@@ -192,14 +168,14 @@ RULES: tuple[tuple[Guard, Rule], ...] = (
 )
 
 
-def judge_readings(a: Reading, b: Reading) -> Guard | None:
+def judge_pair(pair: Pair) -> Guard | None:
     """Return the first reason to refuse, or None."""
     for guard, differs in RULES:
-        if differs(a, b):
+        if differs(pair):
             return guard
     return None
 
 
 def judge(prompt: str, candidate: str) -> Guard | None:
     """Return why the answer of `candidate` must not serve `prompt`, or None."""
-    return judge_readings(read(prompt), read(candidate))
+    return judge_pair(Pair(read(prompt), read(candidate)))

@@ -3,22 +3,15 @@
 from dataclasses import dataclass
 
 from semcache.verifier import lexicon
-from semcache.verifier.classes import JOINED, MEMBER_OF
+from semcache.verifier.classes import JOINED
 from semcache.verifier.numbers import operations, read_number
-from semcache.verifier.words import Token, expand, is_identifier, stem, tokens
+from semcache.verifier.pieces import Piece, Word, pieces, word_of
+from semcache.verifier.words import is_identifier
 
-_GENDERS = dict.fromkeys(("she", "her", "hers", "herself"), "she") | dict.fromkeys(
-    ("he", "him", "his", "himself"), "he"
-)
-_PERSONS = (
-    dict.fromkeys(("i", "me", "my", "mine", "myself", "we", "us", "our", "ours"), "I")
-    | dict.fromkeys(("you", "your", "yours", "yourself"), "you")
-    | dict.fromkeys((*_GENDERS, "they", "them", "their", "theirs"), "they")
-)
-_QUESTIONS = ("who", "whom", "whose", "when", "where", "why", "how", "which", "what")
 _NOT_NEGATED = ("only", "matter", "just")
 _HAPPENED = frozenset(("did", "has", "have", "had"))
 _HOW = ("many", "much", "long", "old", "far", "often", "big", "tall", "high", "deep", "fast", "soon", "late")
+_NONE: frozenset[str] = frozenset()
 # Words from "is" to "used": "is all that salt used to".
 _PASSIVE_REACH = 4
 
@@ -43,15 +36,13 @@ class Reading:
     persons: frozenset[str]
     question: str
     aspects: frozenset[str]
-    initials: str  # first letters in order, where an acronym may be found
-    trigrams: frozenset[str]
 
 
 @dataclass(slots=True)
 class _Draft:
     """The lists that grow while the tokens go by."""
 
-    words: list[str]
+    words: list[Word]
     numbers: list[str]
     units: list[str]
     names: list[str]
@@ -61,70 +52,80 @@ class _Draft:
 def read(text: str) -> Reading:
     """Take a prompt apart."""
     draft = _Draft([], [], [], [], [])
-    previous = ""
-    for token in tokens(text):
-        _add(draft, token, previous)
-        previous = token.text
-    words = _join(draft.words)
-    stems = tuple(map(stem, words))
+    words, previous, is_initial = draft.words, "", True
+    for piece in pieces(text):
+        if piece.kind == "stop":
+            is_initial = True
+            continue
+        # A capital says nothing where a sentence starts.
+        if piece.is_plain and (is_initial or not piece.is_capital):
+            words += piece.words
+        else:
+            _add(draft, piece, previous, is_name=piece.is_capital and not is_initial)
+        previous, is_initial = piece.text, False
+    return _reading(text, draft)
+
+
+def _reading(text: str, draft: _Draft) -> Reading:
+    words = draft.words
+    marked = [word for word in words if word.is_marked]
+    if any(word.ends_pair for word in marked):
+        words = _join(words)
+        marked = [word for word in words if word.is_marked]
+    texts = tuple([word.text for word in words])
     return Reading(
         text=text,
-        words=words,
-        vocabulary=frozenset(words),
-        stems=stems,
-        content=tuple(s for word, s in zip(words, stems, strict=True) if word not in lexicon.STOP),
+        words=texts,
+        vocabulary=frozenset(texts),
+        stems=tuple([word.stem for word in words]),
+        content=tuple([word.stem for word in words if word.is_content]),
         numbers=tuple(sorted(draft.numbers)),
-        operations=operations(text) if draft.numbers else frozenset(),
+        operations=operations(text) if draft.numbers else _NONE,
         units=frozenset(draft.units),
         names=frozenset(draft.names),
-        members=frozenset(MEMBER_OF[word] for word in words if word in MEMBER_OF),
+        members=frozenset([word.member for word in marked if word.member]),
         identifiers=frozenset(draft.identifiers),
-        negations=_negations(words),
-        genders=tuple(_GENDERS[word] for word in words if word in _GENDERS),
-        persons=frozenset(_PERSONS[word] for word in words if word in _PERSONS),
-        question=_question(words),
-        aspects=_aspects(words),
-        initials="".join([word[0] for word in words]),
-        trigrams=_trigrams(words),
+        negations=_negations(texts) if any(word.is_negation for word in marked) else 0,
+        genders=tuple([word.gender for word in marked if word.gender]),
+        persons=frozenset([word.person for word in marked if word.person]),
+        question=_question(texts, marked),
+        aspects=_aspects(texts) if any(word.is_aspect for word in marked) else _NONE,
     )
 
 
-def _add(draft: _Draft, token: Token, previous: str) -> None:
-    text = token.text
-    lower = text.lower()
-    if token.kind == "number":
-        value, unit, word = read_number(text)
-        draft.words.append(word)
+def _add(draft: _Draft, piece: Piece, previous: str, *, is_name: bool) -> None:
+    if piece.kind == "number":
+        value, unit, word = read_number(piece.text)
+        draft.words.append(word_of(word))
         draft.numbers.append(value)
         if unit:
             draft.units.append(unit)
-    elif token.kind == "code":
-        draft.words.append(lower)
-        draft.identifiers.append(text.strip("`"))
-    elif token.kind == "ideograph":
-        draft.words.append(text)
+    elif piece.kind == "code":
+        draft.words.append(word_of(piece.lower))
+        draft.identifiers.append(piece.text.strip("`"))
     else:
-        _add_word(draft, token, lower, previous)
+        _add_word(draft, piece, previous, is_name=is_name)
 
 
-def _add_word(draft: _Draft, token: Token, lower: str, previous: str) -> None:
-    text = token.text
+def _add_word(draft: _Draft, piece: Piece, previous: str, *, is_name: bool) -> None:
+    text, lower, words = piece.text, piece.lower, piece.words
     if text == "US":
-        lower = "usa"
-    if is_identifier(text):
-        draft.identifiers.append(text)
-    unit = lexicon.UNITS.get(lower)
-    if unit and not _is_ordinal(lower, previous):
-        draft.units.append(unit)
-    if lower in lexicon.SCALES and draft.numbers and draft.words[-1:] == [draft.numbers[-1]]:
-        draft.numbers[-1] += "0" * lexicon.SCALES[lower]  # "3 million" is one number
-    elif number := _number_of_word(text, lower, previous):
-        draft.numbers.append(number)
-        draft.words.append(number)
-        return
-    if text[0].isupper() and not token.is_initial and _is_name(text, lower, previous):
-        draft.names.append(expand(lower)[0])
-    draft.words.extend(expand(lower))
+        lower, words = "usa", (word_of("usa"),)
+    if not piece.is_plain:
+        if is_identifier(text):
+            draft.identifiers.append(text)
+        unit = lexicon.UNITS.get(lower)
+        if unit and not _is_ordinal(lower, previous):
+            draft.units.append(unit)
+        if lower in lexicon.SCALES and draft.numbers and draft.words and draft.words[-1].text == draft.numbers[-1]:
+            draft.numbers[-1] += "0" * lexicon.SCALES[lower]  # "3 million" is one number
+        elif number := _number_of_word(text, lower, previous):
+            draft.numbers.append(number)
+            draft.words.append(word_of(number))
+            return
+    if is_name and _is_name(text, lower, previous):
+        draft.names.append(words[0].text)
+    draft.words.extend(words)
 
 
 def _is_name(text: str, lower: str, previous: str) -> bool:
@@ -149,16 +150,16 @@ def _is_ordinal(lower: str, previous: str) -> bool:
     return lower == "second" and not previous.isdecimal() and previous.lower() not in lexicon.BEFORE_A_SECOND
 
 
-def _join(words: list[str]) -> tuple[str, ...]:
+def _join(words: list[Word]) -> list[Word]:
     """Make one word of "united states" and its like."""
-    joined: list[str] = []
+    joined: list[Word] = []
     for word in words:
-        pair = JOINED.get((joined[-1], word)) if joined else None
+        pair = JOINED.get((joined[-1].text, word.text)) if word.ends_pair and joined else None
         if pair:
-            joined[-1] = pair
+            joined[-1] = word_of(pair)
         else:
             joined.append(word)
-    return tuple(joined)
+    return joined
 
 
 def _negations(words: tuple[str, ...]) -> int:
@@ -173,17 +174,12 @@ def _negations(words: tuple[str, ...]) -> int:
     return count
 
 
-def _question(words: tuple[str, ...]) -> str:
-    for at, word in enumerate(words):
-        if word in _QUESTIONS:
-            after = words[at + 1] if at + 1 < len(words) else ""
-            return f"how {after}" if word == "how" and after in _HOW else word
-    return ""
-
-
-def _trigrams(words: tuple[str, ...]) -> frozenset[str]:
-    line = f" {' '.join(words)} "
-    return frozenset([line[at : at + 3] for at in range(len(line) - 2)])
+def _question(words: tuple[str, ...], marked: list[Word]) -> str:
+    first = next((word.text for word in marked if word.is_question), "")
+    if first != "how":
+        return first
+    after = words[words.index("how") + 1 :][:1]
+    return f"how {after[0]}" if after and after[0] in _HOW else first
 
 
 def _aspects(words: tuple[str, ...]) -> frozenset[str]:

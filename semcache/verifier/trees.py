@@ -7,18 +7,23 @@ left is the leaf where a walk would end.
 
 So each feature's thresholds, over all trees, are sorted once; row r of its table
 is what remains of every tree after the r lowest thresholds have failed. A score
-is one binary search per feature, one AND over the rows, one sum of leaves: about
-15 µs for 250 trees, where walking them in Python takes 80.
+is one binary search per feature, one AND over the rows, one sum of leaves.
+
+A score comes after an inference, which leaves nothing in the processor's caches:
+what counts is how few places of memory it touches. So a row is one integer with
+the bits of all trees, equal thresholds share one, numbers are not objects, and
+a feature below all its thresholds touches no row. For 310 trees that is 8 µs,
+and 45 with empty caches; rows of a matrix took 21 and 95.
 
 The form is that of QuickScorer (Lucchese et al., 2015).
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 LEAVES_MAX = 16
 _FULL = 0xFFFF
@@ -39,25 +44,16 @@ class Split:
 class Forest:
     """Trees that are added up. Immutable; one may be shared by all threads."""
 
-    __slots__ = ("_leaves", "_masks", "_offsets", "_thresholds", "_trees")
+    __slots__ = ("_all", "_bytes", "_leaves", "_tables", "_trees")
 
     def __init__(self, splits: Sequence[Split], leaves: Sequence[Sequence[float]], features: int) -> None:
         if any(len(tree) > LEAVES_MAX for tree in leaves):
             raise ValueError(f"a tree has more than {LEAVES_MAX} leaves")
-        rows: list[npt.NDArray[np.uint16]] = []
-        self._thresholds: list[list[float]] = []
-        self._offsets: list[int] = []
-        for feature in range(features):
-            own = sorted((split for split in splits if split.feature == feature), key=lambda split: split.threshold)
-            self._offsets.append(len(rows))
-            self._thresholds.append([split.threshold for split in own])
-            row = np.full(len(leaves), _FULL, np.uint16)
-            rows.append(row)
-            for split in own:
-                row = row.copy()
-                row[split.tree] &= _FULL ^ split.left_leaves
-                rows.append(row)
-        self._masks = np.array(rows, np.uint16).reshape(len(rows), len(leaves))
+        self._bytes = len(leaves) * LEAVES_MAX // 8
+        self._all = (1 << len(leaves) * LEAVES_MAX) - 1
+        self._tables = [
+            _table([split for split in splits if split.feature == feature], self._all) for feature in range(features)
+        ]
         # Indexed by tree and by the lowest bit that is left.
         table = np.zeros((len(leaves), LEAVES_MAX), np.float64)
         for tree, values in enumerate(leaves):
@@ -67,9 +63,19 @@ class Forest:
 
     def score(self, features: Sequence[float]) -> float:
         """Return the sum over all trees for one row of features."""
-        rows = [
-            offset + bisect_left(thresholds, value)
-            for offset, thresholds, value in zip(self._offsets, self._thresholds, features, strict=True)
-        ]
-        left = np.bitwise_and.reduce(self._masks[rows], axis=0)
-        return float(self._leaves[self._trees + _LOWEST[left]].sum())
+        left = self._all
+        for (thresholds, rows), value in zip(self._tables, features, strict=True):
+            if failed := bisect_left(thresholds, value):
+                left &= rows[failed - 1]
+        lowest = _LOWEST.take(np.frombuffer(left.to_bytes(self._bytes, "little"), "<u2"))
+        return float(np.add.reduce(self._leaves.take(self._trees + lowest)))
+
+
+def _table(splits: Sequence[Split], everything: int) -> tuple["array[float]", list[int]]:
+    """Return the thresholds of a feature, and what is left of all trees after each has failed."""
+    left_of: dict[float, int] = {}
+    left = everything
+    for split in sorted(splits, key=lambda split: split.threshold):
+        left &= ~(split.left_leaves << split.tree * LEAVES_MAX)
+        left_of[split.threshold] = left
+    return array("d", left_of), [*left_of.values()]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from semcache.verifier.features import Weights, compare
-from semcache.verifier.guards import Guard, judge_readings
+from semcache.verifier.guards import Guard, judge_pair
+from semcache.verifier.pair import Pair
 from semcache.verifier.reading import Reading, read
 from semcache.verifier.trees import Forest
 
@@ -39,13 +40,23 @@ class Verifier:
         self._weights = weights
         self._slope = slope
 
-    def verify(self, prompt: str, candidate_prompt: str, similarity: float) -> Verdict:
-        """Judge a candidate; both prompts as `semcache.prompt.normalise` leaves them, similarity as the store gave it."""
+    def verify(self, prompt: str, candidate_prompt: str, similarity: float, *, scores_refused: bool = True) -> Verdict:
+        """Judge a candidate.
+
+        Args:
+            prompt: as `semcache.prompt.normalise` leaves it.
+            candidate_prompt: as well.
+            similarity: as the store gave it.
+            scores_refused: False: what a guard refuses has the score 0.
+        """
         if len(prompt) > CHARACTERS_MAX or len(candidate_prompt) > CHARACTERS_MAX:
             return Verdict(0.0, Guard.LENGTH)
-        a, b = _read(prompt), _read(candidate_prompt)
-        score = self._forest.score(compare(a, b, similarity, self._weights)) + self._slope * (similarity - 1.0)
-        return Verdict(score, judge_readings(a, b))
+        pair = Pair(_read(prompt), _read(candidate_prompt))
+        guard = judge_pair(pair)
+        if guard is not None and not scores_refused:
+            return Verdict(0.0, guard)
+        features = compare(pair, similarity, self._weights)
+        return Verdict(self._forest.score(features) + self._slope * (similarity - 1.0), guard)
 
 
 def _read(text: str) -> Reading:

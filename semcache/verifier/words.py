@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from semcache.verifier.lexicon import CONTRACTION_TAILS, CONTRACTIONS, IRREGULAR
@@ -34,21 +33,14 @@ class Token(NamedTuple):
     """A token as it was written (a named tuple: made for every word of every lookup)."""
 
     text: str
-    kind: str  # code, number, ideograph, word
-    is_initial: bool  # a capital here says nothing: it opens a sentence
+    kind: str  # code, number, ideograph, word; stop: a sentence starts behind it
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of `text`; punctuation is only seen as the start of a sentence."""
+    """Yield the tokens of `text`; of punctuation only what a sentence starts behind."""
     text = _DOTTED_LETTERS.sub(lambda match: match[0].replace(".", ""), text)
-    is_initial = True
     for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        if kind == "stop":
-            is_initial = True
-            continue
-        yield Token(match[0], kind, is_initial)
-        is_initial = False
+        yield Token(match[0], match.lastgroup or "")
 
 
 def is_identifier(text: str) -> bool:
@@ -56,7 +48,6 @@ def is_identifier(text: str) -> bool:
     return _CAMEL.match(text) is not None
 
 
-@lru_cache(maxsize=16_384)
 def expand(word: str) -> tuple[str, ...]:
     """Return the words that a lower-case word stands for: "don't" is two."""
     whole = CONTRACTIONS.get(word)
@@ -71,7 +62,6 @@ def expand(word: str) -> tuple[str, ...]:
     return (word,)
 
 
-@lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """Cut the endings of inflection, so that "running", "runs" and "run" are one.
 

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.verifier.features import FEATURES, Weights, compare
+from semcache.verifier.pair import Pair
 from semcache.verifier.reading import read
 
 WEIGHTS = Weights({"learn": 2.0, "python": 4.0, "fast": 3.0, "java": 4.0, "paris": 5.0}, 8.0)
 
 
 def features(a: str, b: str, similarity: float = 0.9) -> dict[str, float]:
-    return dict(zip(FEATURES, compare(read(a), read(b), similarity, WEIGHTS), strict=True))
+    return dict(zip(FEATURES, compare(Pair(read(a), read(b)), similarity, WEIGHTS), strict=True))
 
 
 def test_the_same_prompt_misses_nothing() -> None:
@@ -90,3 +91,12 @@ def test_any_two_texts_can_be_compared_and_shares_are_shares(a: str, b: str) -> 
 
     assert len(found) == len(FEATURES)
     assert all(0.0 <= share <= 1.0 for share in shares)
+
+
+@given(st.text("ab ", max_size=12), st.text("ab ", max_size=12))
+def test_letters_in_common_are_those_of_all_runs_of_three(a: str, b: str) -> None:
+    line_a, line_b = (f" {' '.join(read(text).words)} " for text in (a, b))
+    mine, theirs = ({line[at : at + 3] for at in range(len(line) - 2)} for line in (line_a, line_b))
+    union = len(mine | theirs)
+
+    assert features(a, b)["trigram_jaccard"] == (len(mine & theirs) / union if union else 1.0)

@@ -63,3 +63,9 @@ def test_rare_words_are_not_in_the_file() -> None:
     content = json.loads(resources.files("semcache.verifier").joinpath(fitted.FILE).read_text(encoding="utf-8"))
 
     assert min(content["words"].values()) >= content["documents_min"] >= 5
+
+
+def test_what_a_guard_refuses_need_not_be_scored() -> None:
+    verdict = SHIPPED.verifier.verify("Who won in 2014?", "Who won in 2018?", 0.99, scores_refused=False)
+
+    assert (verdict.guard, verdict.score) == (Guard.NUMBERS, 0.0)
