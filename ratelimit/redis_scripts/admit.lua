@@ -6,12 +6,12 @@
 -- KEYS[i]    stems of the counters, each once. In a cluster the keys themselves that draws are about, there or not: where a slot
 --            is on its way to another node they are looked for. The stems are in ARGV then.
 --            What belongs to a stem is beside it in its slot, since stems carry a hash tag:
---              <stem>:<start>  spent in a fixed window       <stem>:h2  hash: holds and remembered ids by name, and more
---              <stem>:s        ring of a sliding window      <stem>:d2  sorted set: names by when to look at them again
+--              <stem>:<start>  spent in a fixed window       <stem>:h3  hash: holds and remembered ids by name, and more
+--              <stem>:s        ring of a sliding window      <stem>:d3  sorted set: names by when to look at them again
 --              <stem>:b        "level at" of a bucket        <stem>:r   sorted set: charged ids by when forgotten
 --            A draw under the reference's counting has its counter's whole key instead; what is beside it is named
---            `{key}:h2` and so on, or `key:h2` where the key has a hash tag by chance, which is in its slot too; where it has
---            braces that are no tag its terms have one of its slot, and it is `<tag>key:h2`.
+--            `{key}:h3` and so on, or `key:h3` where the key has a hash tag by chance, which is in its slot too; where it has
+--            braces that are no tag its terms have one of its slot, and it is `<tag>key:h3`.
 -- ARGV[1]    now (ms); 0 means "ask this server"
 -- ARGV[2]    channel that refunded keys of the reference are told on; empty: none is told
 -- ARGV[3]    most holds of one counter
@@ -22,18 +22,22 @@
 -- ARGV[5..]  ids, and terms "algorithm limit window capacity exhausted hold hold_max remember", and perhaps " tag"
 --
 -- Returns a flat list. A ledger gives for each draw: spent before, spent after, held, 1 if over + 2 if it ended a hold,
--- ms to its reset; or, once, the text of the error that kept it from being applied. A server that takes no writes is an error of the whole
+-- ms to its reset; or, once, the text of the error that kept it from being applied. One of a single draw that follows itself, and is
+-- about no bucket, gives that of the first of some, how many are told alike, and what each of these adds to what is held: by as much as
+-- its first spent do before and after move on with each. So on until all are told. A server that takes no writes is an error of the whole
 -- call, since then nothing at all was written.
 --
--- What is beside a counter that holds, in :h2 (names of an older shape, without the 2, are never read: it was another one):
+-- What is beside a counter that holds, in :h3 (names of older shapes are never read):
 --
---     a<n>, i<id>  a hold "amount:start:due", without an id by its number and with one by that; or when the id is forgotten (ms)
+--     a<n>, i<id>  a hold "amount:start:due", without an id by its number and with one by that; or when the id is forgotten (ms).
+--                  "amount:start:due:times" are several that are equal and follow each other in line
 --     t<start>     held in the window that begins then        n  names in it      e  not before that (ms) need be swept
 --     f, l         first and last of the line of holds without an id              x  until when (ms) all of it lives
 --     u            when the last of that line is due that is in order
 --
 -- 1. Holds without an id stand in line, and nearly always are due in that order: the first is the oldest, and the first to
---    expire. One that is due before another that stands before it is in :d2 too, as every name with an id is.
+--    expire. One that is due before another that stands before it is in :d3 too, as every name with an id is. Equal ones
+--    that come in one call have one number, up to TOGETHER of them, which bounds what one name of a listing tells.
 -- 2. A counter is read once in a call, however many ledgers speak of it, and written once, at the end: one HMGET, one HSET.
 --    What fails before leaves nothing written.
 --
@@ -43,7 +47,7 @@ local call, try, find, match, floor, ceil = redis.call, redis.pcall, string.find
 local min, max, format = math.min, math.max, string.format
 local KEYS, ARGV, read_numbers = KEYS, ARGV, struct.unpack
 local MAX, SLICES, SWEEP, LIVES = 9007199254740991, 32, 1000, 10
-local FORCE, RESERVE, SETTLE, BLOCK, QUOTA, RUN = 1, 3, 4, 0, 1, 65536
+local FORCE, RESERVE, SETTLE, BLOCK, QUOTA, RUN, TOGETHER = 1, 3, 4, 0, 1, 65536, 32
 
 local now, channel, holds_max = ARGV[1] + 0, ARGV[2], ARGV[3] + 0
 if now == 0 then
@@ -255,11 +259,17 @@ local function reset(counter, t, excess, spent, draw)
 end
 
 local reply, filled = {}, 0
+-- Whether the ledger at hand is told by what some have in common.
+local is_run = false
 
-local function tell(before, after, held, flags, reset_ms)
+local function tell(before, after, held, flags, reset_ms, times, held_step)
   reply[filled + 1], reply[filled + 2], reply[filled + 3] = ceil(before), ceil(after), held
   reply[filled + 4], reply[filled + 5] = flags, reset_ms
   filled = filled + 5
+  if is_run then
+    reply[filled + 1], reply[filled + 2] = times or 1, held_step or 0
+    filled = filled + 2
+  end
 end
 
 local ledgers = ARGV[4]
@@ -285,17 +295,17 @@ local function admit_one(t, counter, role, op, is_kept, hits, start_number, fini
   lone_draw.start, lone_draw.finish = start_number, finish
   local before, problem = read(counter, t, start)
   if not before then return problem end
-  if times > 1 and hits > 0 and op ~= FORCE and is_kept and role <= QUOTA and t.algorithm ~= 'b' then
+  if is_run and hits > 0 and op ~= FORCE and is_kept and role <= QUOTA then
     local fits = max(0, min(times, floor((t.capacity - before) / hits)))
     if fits > 0 then
       add(counter, t, start, fits * hits, lone_draw)
       local reset_ms = reset(counter, t, 0, counter.spent[start], lone_draw)
-      for i = 1, fits do tell(before + (i - 1) * hits, before + i * hits, 0, 0, reset_ms) end
+      tell(before, before + hits, 0, 0, reset_ms, fits)
     end
     if times > fits then
       local spent = counter.spent[start]
       local reset_ms = reset(counter, t, spent + hits - t.capacity, spent, lone_draw)
-      for _ = fits + 1, times do tell(spent, spent, 0, 1, reset_ms) end
+      tell(spent, spent, 0, 1, reset_ms, times - fits)
     end
     return
   end
@@ -328,14 +338,14 @@ local function take(counter, t, start, hits, draw)
   counter.spent[start], counter.count = before - hits, nil
 end
 
--- Holds: a table in this call, `number` in the line or `id`. ----------------------------------------------------------
+-- Holds: a table in this call, `number` in the line or `id`; `times` of them. ----------------------------------------------------------
 
 -- Read a hold, when an id is forgotten, or false.
 local function parsed(text)
   if not text then return false end
-  local amount, start, due = match(text, '^(%d+):(%d+):(%d+)$')
+  local amount, start, due, times = match(text, '^(%d+):(%d+):(%d+):?(%d*)$')
   if not amount then return tonumber(text) or false end
-  return { amount = amount + 0, start = start, due = due + 0 }
+  return { amount = amount + 0, start = start, due = due + 0, times = tonumber(times) or 1 }
 end
 
 -- Return the hold that stands in line at a number, or false.
@@ -349,10 +359,10 @@ local function line_at(counter, number)
   return hold
 end
 
--- Read the first holds of the line at once, for as many that are going to be settled.
-local function fetch_line(counter, times)
+-- Read the first so many numbers of the line at once.
+local function fetch_line(counter, most)
   local names, numbers = {}, {}
-  for number = counter.head, min(counter.tail, counter.head + min(times, AT_ONCE) - 1) do
+  for number = counter.head, min(counter.tail, counter.head + min(most, AT_ONCE) - 1) do
     if counter.line[number] == nil then
       names[#names + 1], numbers[#numbers + 1] = 'a' .. number, number
     end
@@ -403,20 +413,22 @@ local function name_as(counter, id, known, due)
   touch(counter)
 end
 
--- Have nobody find a hold any more; its id is remembered. What it holds is given back by `hold_more`.
-local function close(counter, hold, forget_at)
+-- Have nobody find some of equal holds any more; an id is remembered. What they hold is given back by `hold_more`.
+local function close(counter, hold, forget_at, times)
   local number = hold.number
   if not number then
     local is_known = forget_at > now
     return name_as(counter, hold.id, is_known and forget_at, is_known and forget_at)
   end
+  hold.times = hold.times - times
+  if hold.times > 0 then return touch(counter) end
   counter.line[number] = false
   if number <= counter.tail_was then counter.gone[#counter.gone + 1] = 'a' .. number end
   if number == counter.head then counter.head = number + 1 end
   touch(counter)
 end
 
--- Do what is due under a name of :d2: a hold is given back, an id is forgotten.
+-- Do what is due under a name of :d3: a hold is given back, an id is forgotten.
 local function end_name(counter, t, name)
   local is_named, rest = string.sub(name, 1, 1) == 'i', string.sub(name, 2)
   local known = is_named and known_as(counter, rest) or not is_named and line_at(counter, rest + 0)
@@ -427,18 +439,19 @@ local function end_name(counter, t, name)
     return
   end
   counter.dues[name] = false
+  local times = is_hold and known.times or 1
   if is_hold then
-    close(counter, known, known.due + t.memory)
-    hold_more(counter, t, known.start, -known.amount)
+    close(counter, known, known.due + t.memory, times)
+    hold_more(counter, t, known.start, -known.amount * times)
   elseif known then
     name_as(counter, rest, false, false)
   end
-  if known and not counter.dues[name] then counter.known = counter.known - 1 end
+  if known and not counter.dues[name] then counter.known = counter.known - times end
 end
 
 -- End what is due, and find out when to look again; return an error.
 local function sweep(counter, t)
-  local dues = counter.beside .. ':d2'
+  local dues = counter.beside .. ':d3'
   local names = try('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, SWEEP)
   if names.err then return names.err end
   for _, name in ipairs(names) do end_name(counter, t, name) end
@@ -452,9 +465,10 @@ local function sweep(counter, t)
       earliest = min(earliest, hold.due)
       break
     else
-      close(counter, hold, now)
-      hold_more(counter, t, hold.start, -hold.amount)
-      counter.known = counter.known - 1
+      local times = hold.times
+      close(counter, hold, now, times)
+      hold_more(counter, t, hold.start, -hold.amount * times)
+      counter.known = counter.known - times
     end
   end
   for _, at in pairs(counter.dues) do earliest = min(earliest, at or MAX) end
@@ -476,7 +490,7 @@ end
 -- Read what is beside a counter; return an error if it is not what it should be.
 local function read_holds(counter, t, start)
   local base = beside(counter.stem, t)
-  local holds = base .. ':h2'
+  local holds = base .. ':h3'
   local fields = try('HMGET', holds, 't' .. start, 'n', 'e', 'f', 'l', 'u', 'x')
   if fields.err then return fields.err end
   counter.beside, counter.holds = base, holds
@@ -504,21 +518,29 @@ local function find_hold(counter, t, id)
   end
 end
 
-local function add_hold(counter, draw, amount)
-  local t, id, due = draw.terms, draw.id, now + draw.life
-  local hold = { amount = amount, start = draw.start_text, due = due }
+-- Let holds without an id stand in line, which it ends with.
+local function line_up(counter, amount, start, due, times)
+  local last = counter.tail > counter.tail_was and counter.line[counter.tail]
+  if last and last.amount == amount and last.due == due and last.start == start and last.times + times <= TOGETHER then
+    last.times = last.times + times
+    return
+  end
+  if counter.head > counter.tail then counter.order = 0 end
+  if due < counter.order then counter.dues['a' .. counter.tail + 1] = due else counter.order = due end
+  counter.tail = counter.tail + 1
+  counter.line[counter.tail] = { amount = amount, start = start, due = due, times = times, number = counter.tail }
+end
+
+local function add_hold(counter, draw, amount, times)
+  local t, id, start, due = draw.terms, draw.id, draw.start_text, now + draw.life
   if id ~= '' then
     if not known_as(counter, id) then counter.known = counter.known + 1 end
-    hold.id = id
-    name_as(counter, id, hold, due)
+    name_as(counter, id, { amount = amount, start = start, due = due, times = 1, id = id }, due)
   else
-    if counter.head > counter.tail then counter.order = 0 end
-    local number = counter.tail + 1
-    hold.number, counter.line[number] = number, hold
-    counter.tail, counter.known = number, counter.known + 1
-    if due < counter.order then counter.dues['a' .. number] = due else counter.order = due end
+    counter.known = counter.known + times
+    for first = 1, times, TOGETHER do line_up(counter, amount, start, due, min(TOGETHER, times - first + 1)) end
   end
-  hold_more(counter, t, draw.start_text, amount)
+  hold_more(counter, t, start, amount * times)
   counter.earliest, counter.stays = min(counter.earliest, due), max(counter.stays, t.hold + t.memory)
 end
 
@@ -528,7 +550,7 @@ local function send(command, name, list)
 end
 
 local function write_dues(counter)
-  local dues, sets, gone = counter.beside .. ':d2', {}, {}
+  local dues, sets, gone = counter.beside .. ':d3', {}, {}
   for name, at in pairs(counter.dues) do
     if at then
       sets[#sets + 1] = whole(at)
@@ -552,9 +574,15 @@ local function write_holds(counter)
       gone[#gone + 1] = name
       return
     end
-    if type(known) == 'table' then known = whole(known.amount) .. ':' .. known.start .. ':' .. whole(known.due) end
+    if type(known) == 'table' then
+      local times = known.times > 1 and ':' .. known.times or ''
+      known = whole(known.amount) .. ':' .. known.start .. ':' .. whole(known.due) .. times
+    end
     sets[#sets + 1], sets[#sets + 2] = name, type(known) == 'number' and whole(known) or known
   end
+  local first = counter.line[counter.head]
+  -- Of the first that was there some may have ended.
+  if first and counter.head <= counter.tail_was then put('a' .. counter.head, first) end
   for number = max(counter.head, counter.tail_was + 1), counter.tail do
     if counter.line[number] then put('a' .. number, counter.line[number]) end
   end
@@ -592,7 +620,7 @@ local function tell_of(counter, draw, effect, op)
   effect.sure, effect.over = true, false
   if op ~= FORCE and (draw.id ~= '' or op ~= REFUND) then found = find_hold(counter, t, draw.id) end
   if found then
-    close(counter, found, now + t.memory)
+    close(counter, found, now + t.memory, 1)
     trial.held[found.start] = (trial.held[found.start] or held_in(counter, t, found.start)) - found.amount
     effect.ended = found
     -- Where its window cannot be read, it is late.
@@ -691,7 +719,7 @@ local function write_effect(counter, draw, effect)
     if t.algorithm == 'r' and channel ~= '' then try('PUBLISH', channel, counter.stem) end
   end
   if effect.spent > 0 then add(counter, t, effect.start, effect.spent, draw) end
-  if effect.held then add_hold(counter, draw, effect.held) end
+  if effect.held then add_hold(counter, draw, effect.held, 1) end
   if effect.forgotten then call('ZREM', counter.ids, effect.forgotten) end
   if effect.charged then remember(counter, t, effect.charged) end
 end
@@ -729,7 +757,7 @@ local function counter_for(draw)
     if not counter.holds then problem = read_holds(counter, t, draw.start_text) end
     if problem then return nil, problem end
     if not counter.has_dues and (id ~= '' or now + draw.life < max(counter.order, now + t.hold)) then
-      local size = try('ZCARD', counter.beside .. ':d2')
+      local size = try('ZCARD', counter.beside .. ':d3')
       if type(size) == 'table' then return nil, size.err end
       counter.has_dues = true
     end
@@ -777,6 +805,60 @@ local function admit_all(width, is_kept)
   for i = 1, width do apply(mine[i], draws[i], effects[i], effects[i].sure or not is_refused) end
 end
 
+-- As many of equal draws at once as are told alike: all that fit, or all that do not.
+local function reserve_alike(counter, t, before, draw, hits, must_fit, times)
+  local amount, start, left = min(hits, t.hold_max), draw.start_text, times
+  while left > 0 do
+    local held, alike, step = held_in(counter, t, start), 1, 0
+    local excess = before + held + amount - t.capacity
+    local over = excess > 0 or counter.known >= holds_max
+    if is_run and not over then
+      alike = min(left, holds_max - counter.known, amount > 0 and floor((t.capacity - before - held) / amount) or left)
+    elseif is_run and must_fit then
+      alike = left
+    end
+    if not over or not must_fit then
+      add_hold(counter, draw, amount, alike)
+      step = amount
+    end
+    tell(before, before, held + step, over and 1 or 0, reset(counter, t, over and excess or 0, before, draw), alike, step)
+    left = left - alike
+  end
+end
+
+-- The same of those that settle: all that end equal holds, or none, and leave the counter at its limit, or above.
+local function settle_alike(counter, t, draw, hits, times)
+  local start, left, ahead = draw.start_text, times, 1
+  while left > 0 do
+    if left > 1 and counter.line[counter.head] == nil then
+      fetch_line(counter, min(left, ahead))
+      ahead = 2 * ahead
+    end
+    local before, found, spent_in, alike, step = counter.spent[start], find_hold(counter, t, ''), start, left, 0
+    if found then
+      alike, step = min(left, found.times), found.start == start and found.amount or 0
+      -- Where its window cannot be read, it is late.
+      if found.start ~= start and read(counter, t, found.start) then spent_in = found.start end
+    end
+    local spent = spent_in == start and hits or 0
+    if not is_run or before + alike * spent > MAX then
+      alike = 1
+    elseif spent > 0 and before + spent <= t.capacity then
+      alike = min(alike, floor((t.capacity - before) / spent))
+    end
+    if found then
+      close(counter, found, now, alike)
+      hold_more(counter, t, found.start, -found.amount * alike)
+      counter.known = counter.known - alike
+    end
+    if hits > 0 then add(counter, t, spent_in, alike * hits, draw) end
+    local after, held = min(before + spent, MAX), held_in(counter, t, start) + (alike - 1) * step
+    local flags = (hits > 0 and after > t.capacity and 1 or 0) + (found and 2 or 0)
+    tell(before, after, held, flags, reset(counter, t, 0, after, draw), alike, -step)
+    left = left - alike
+  end
+end
+
 -- Most ledgers that hold or settle are one draw without an id: by the same rules, without what several draws need. Return an
 -- error, and whether these need it after all.
 local function hold_one(t, counter, role, op, is_kept, hits, start_number, finish, times)
@@ -791,31 +873,9 @@ local function hold_one(t, counter, role, op, is_kept, hits, start_number, finis
   draw.terms, draw.id, draw.life = t, '', t.hold
   draw.start_text, draw.start, draw.finish = start, start_number, finish
   if op == RESERVE then
-    local amount, must_fit = min(hits, t.hold_max), is_kept and role <= QUOTA
-    for _ = 1, times do
-      local excess = before + held_in(counter, t, start) + amount - t.capacity
-      local over = excess > 0 or counter.known >= holds_max
-      if not over or not must_fit then add_hold(counter, draw, amount) end
-      local reset_ms = reset(counter, t, over and excess or 0, before, draw)
-      tell(before, before, counter.held[start], over and 1 or 0, reset_ms)
-    end
-    return
-  end
-  if times > 1 then fetch_line(counter, times) end
-  for _ = 1, times do
-    before = counter.spent[start]
-    local found, spent_in = find_hold(counter, t, ''), start
-    if found then
-      close(counter, found, now)
-      hold_more(counter, t, found.start, -found.amount)
-      counter.known = counter.known - 1
-      -- Where its window cannot be read, it is late.
-      if found.start ~= start and read(counter, t, found.start) then spent_in = found.start end
-    end
-    if hits > 0 then add(counter, t, spent_in, hits, draw) end
-    local after = counter.spent[start]
-    local flags = (hits > 0 and after > t.capacity and 1 or 0) + (found and 2 or 0)
-    tell(before, after, held_in(counter, t, start), flags, reset(counter, t, 0, after, draw))
+    reserve_alike(counter, t, before, draw, hits, is_kept and role <= QUOTA, times)
+  else
+    settle_alike(counter, t, draw, hits, times)
   end
 end
 
@@ -839,6 +899,7 @@ local function admit(width, is_kept, times)
   local stem, of_terms, id, head, hits, start, finish = read_numbers(DRAW, ledgers, at)
   local t, op, role = terms(of_terms), floor(head / 4), head % 4
   local is_lone = width == 1 and t.remember == 0
+  is_run = width == 1 and times > 1 and t.algorithm ~= 'b'
   if is_lone and op <= FORCE and t.hold == 0 then
     return fail(admit_one(t, counter_at(stem), role, op, is_kept, hits, start, finish, times), times)
   end

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from ratelimit.draw import Draw
@@ -172,10 +172,10 @@ class RedisStore:
         outcomes: list[Outcome] = [_LATE] * len(ledgers)
         answers: list[AdmissionOutcome] = [_LATE] * len(admissions)
         due = [(origin, ledger) for origin, ledger in enumerate(ledgers) if ledger.deadline > steady]
-        wanted = [(origin, admission) for origin, admission in enumerate(admissions) if admission.deadline > steady]
+        wanted = [share for share in self._runs(admissions) if share.admission.deadline > steady]
         if not due and not wanted:
             return self._counted(outcomes), self._counted(answers)
-        deadline = max([ledger.deadline for _, ledger in due] + [admission.deadline for _, admission in wanted])
+        deadline = max([ledger.deadline for _, ledger in due] + [share.admission.deadline for share in wanted])
         forecast = await self._look([ledger for _, ledger in due if self._must_look(ledger)], deadline)
         dealt: dict[int, list[Share]] = {}
         places: dict[Place, list[Share]] = {}
@@ -192,7 +192,7 @@ class RedisStore:
         for origin, shares in dealt.items():
             outcomes[origin] = gather(ledgers[origin], shares)
         for origin, parts in parted.items():
-            answers[origin] = redis_admit.gather(admissions[origin], parts)
+            answers[origin : origin + parts[0].times] = redis_admit.gather(admissions[origin], parts)
         return self._counted(outcomes), self._counted(answers)
 
     async def holds(self, draw: Draw, *, cursor: str, most: int, now: float, deadline: float) -> HoldsPage | StoreError:
@@ -223,34 +223,31 @@ class RedisStore:
     async def _admit_here(self, admissions: Sequence[Admission], now: float) -> Sequence[AdmissionOutcome]:
         """Do what `admit` does where there is nothing to look up, nothing to deal out and no ledger."""
         steady = self._clock.steady()
-        answers: list[AdmissionOutcome] = [_LATE] * len(admissions)
-        shares = [
-            AdmissionShare(origin, admission)
-            for origin, admission in enumerate(admissions)
-            if admission.deadline > steady
-        ]
-        if shares:
-            deadline = max([share.admission.deadline for share in shares])
-            await self._servers[0].apply({}, {0: shares}, self._common(now), deadline)
-        for share in shares:
-            answers[share.origin] = share.outcome
-        return answers
+        shares = list(self._runs(admissions))
+        due = [share for share in shares if share.admission.deadline > steady]
+        if due:
+            deadline = max([share.admission.deadline for share in due])
+            await self._servers[0].apply({}, {0: due}, self._common(now), deadline)
+        return [outcome for share in shares for outcome in share.outcomes or [_LATE] * share.times]
+
+    def _runs(self, admissions: Sequence[Admission]) -> Iterator[AdmissionShare]:
+        return redis_admit.runs(admissions, min(server.calls.ledgers_max for server in self._servers))
 
     def _part(
-        self, wanted: Sequence[tuple[int, Admission]], answers: list[AdmissionOutcome]
-    ) -> tuple[dict[int, list[AdmissionShare]], dict[Place, list[AdmissionShare]]]:
+        self, wanted: Sequence[AdmissionShare], answers: list[AdmissionOutcome]
+    ) -> tuple[Mapping[int, Sequence[AdmissionShare]], Mapping[Place, Sequence[AdmissionShare]]]:
         """Deal admissions out: by their origin, and by their place."""
         parted: dict[int, list[AdmissionShare]] = {}
         stands: dict[Place, list[AdmissionShare]] = {}
         if self._is_one_place:
-            parted = {origin: [AdmissionShare(origin, admission)] for origin, admission in wanted}
-            return parted, {(0, 0): [shares[0] for shares in parted.values()]} if parted else {}
-        for origin, admission in wanted:
-            shares = redis_admit.deal(origin, admission, self._stand_of)
+            return {share.origin: [share] for share in wanted}, {(0, 0): wanted} if wanted else {}
+        for whole in wanted:
+            origin = whole.origin
+            shares = redis_admit.deal(whole, self._stand_of)
             if not all(server.has_scripts for server in self._servers):
                 shares = _NO_SCRIPTS
             if isinstance(shares, StoreError):
-                answers[origin] = shares
+                answers[origin : origin + whole.times] = [shares] * whole.times
                 continue
             for place, share in shares.items():
                 parted.setdefault(origin, []).append(share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import groupby
@@ -28,55 +28,76 @@ _LETTERS = {
     Algorithm.REFERENCE: "r",
 }
 # A name of this module and no member of a set: an enum is hashed in Python, for every draw of every call.
-_REFERENCE = Algorithm.REFERENCE
+_REFERENCE, _TOKEN_BUCKET = Algorithm.REFERENCE, Algorithm.TOKEN_BUCKET
 _SPANS = StoreRefused("all or nothing over several slots or servers is not possible: see hash_tag")
 
 
 @dataclass(slots=True)
 class AdmissionShare:
-    """What one place has of one admission."""
+    """What one place has of one admission, as often as it follows itself."""
 
     origin: int
-    """Position of the admission in the batch."""
+    """Position of the first of them in the batch."""
     admission: Admission
     positions: Sequence[int] = ()
     """Where its draws stand in the whole; nothing is said where it is the whole."""
-    outcome: AdmissionOutcome = ()
+    times: int = 1
+    outcomes: Sequence[AdmissionOutcome] = ()
+    """Of each time."""
 
 
-def deal(
-    origin: int, admission: Admission, place_of: Callable[[Draw], Place]
-) -> dict[Place, AdmissionShare] | StoreError:
-    """Deal one admission out to the places of its counters; one that is kept cannot be parted."""
+def runs(admissions: Sequence[Admission], most: int) -> Iterator[AdmissionShare]:
+    """Yield each admission with how often it follows itself, up to `most`: the limiter gives one for equal calls."""
+    origin = 0
+    for _, group in groupby(admissions, id):
+        alike = list(group)
+        for done in range(0, len(alike), most):
+            times = min(most, len(alike) - done)
+            yield AdmissionShare(origin, alike[0], times=times)
+            origin += times
+
+
+def deal(whole: AdmissionShare, place_of: Callable[[Draw], Place]) -> dict[Place, AdmissionShare] | StoreError:
+    """Deal admissions out to the places of their counters; one that is kept cannot be parted."""
+    admission = whole.admission
     positions: dict[Place, list[int]] = {}
     for position, draw in enumerate(admission.draws):
         positions.setdefault(place_of(draw), []).append(position)
     if len(positions) == 1:
-        return dict.fromkeys(positions, AdmissionShare(origin, admission))
+        return dict.fromkeys(positions, whole)
     if admission.is_kept:
         return _SPANS
     return {
         place: AdmissionShare(
-            origin, Admission([admission.draws[position] for position in mine], admission.deadline), mine
+            whole.origin,
+            Admission([admission.draws[position] for position in mine], admission.deadline),
+            mine,
+            whole.times,
         )
         for place, mine in positions.items()
     }
 
 
-def gather(admission: Admission, shares: Sequence[AdmissionShare]) -> AdmissionOutcome:
-    """Return the outcome of the whole."""
+def gather(admission: Admission, shares: Sequence[AdmissionShare]) -> Sequence[AdmissionOutcome]:
+    """Return the outcome of the whole, for each time."""
     if len(shares) == 1:
-        return shares[0].outcome
+        return shares[0].outcomes
+    positions = [share.positions for share in shares]
+    parts = zip(*(share.outcomes for share in shares), strict=True)
+    return [_whole(len(admission.draws), positions, outcomes) for outcomes in parts]
+
+
+def _whole(draws: int, positions: Sequence[Sequence[int]], outcomes: Sequence[AdmissionOutcome]) -> AdmissionOutcome:
     errors: list[StoreError] = []
     standings: dict[int, Standing] = {}
-    for share in shares:
-        if isinstance(share.outcome, StoreError):
-            errors.append(share.outcome)
+    for mine, outcome in zip(positions, outcomes, strict=True):
+        if isinstance(outcome, StoreError):
+            errors.append(outcome)
         else:
-            standings.update(zip(share.positions, share.outcome, strict=True))
+            standings.update(zip(mine, outcome, strict=True))
     if errors:
-        return worst(errors, is_partial=len(errors) < len(shares))
-    return [standings[position] for position in range(len(admission.draws))]
+        return worst(errors, is_partial=len(errors) < len(outcomes))
+    return [standings[position] for position in range(draws)]
 
 
 def write(
@@ -86,7 +107,14 @@ def write(
 
     What they have in common: the channel for refunds, the time in ms (0: the server's), and the most holds of a counter.
     """
-    chunks = [shares[start : start + ledgers_max] for start in range(0, len(shares), ledgers_max)]
+    chunks: list[list[AdmissionShare]] = []
+    room = 0
+    for share in shares:
+        room -= share.times
+        if room < 0:
+            chunks.append([])
+            room = ledgers_max - share.times
+        chunks[-1].append(share)
     return [(_call(slot, chunk, common, is_cluster=is_cluster), chunk) for chunk in chunks]
 
 
@@ -99,23 +127,21 @@ def read(command: Command, shares: Sequence[AdmissionShare]) -> None:
                 raise TypeError  # noqa: TRY301 - one place answers all that makes no sense
             at = 0
             for share in shares:
-                share.outcome = _read_one(command.reply, at, len(share.admission.draws))
-                at += 1 if isinstance(share.outcome, StoreRefused) else _NUMBERS * len(share.outcome)
+                at = (_read_alike if _is_told_alike(share) else _read_each)(command.reply, at, share)
     except (TypeError, ValueError, IndexError):
         error = StoreTimeout("Redis gave an answer that makes no sense")
     if error is not None:
         for share in shares:
-            share.outcome = error
+            share.outcomes = [error] * share.times
 
 
 def _call(slot: int, shares: Sequence[AdmissionShare], common: tuple[str, int, int], *, is_cluster: bool) -> Command:
     stems: dict[str, int] = {}
     texts: dict[str, int] = {"": 0}
     numbers: list[int] = []
-    # The limiter gives one admission several times where calls are equal.
-    for alike in [list(each) for _, each in groupby([share.admission for share in shares], id)]:
-        admission = alike[0]
-        head = len(admission.draws) + _RUN * (len(alike) - 1)
+    for share in shares:
+        admission = share.admission
+        head = len(admission.draws) + _RUN * (share.times - 1)
         numbers.append(-head if admission.is_kept else head)
         for draw in admission.draws:
             text = _terms(draw.terms)
@@ -172,8 +198,24 @@ def _terms(terms: Terms) -> str:
     return text
 
 
-# Of each draw: before, after, held, flags, reset.
-_NUMBERS = 5
+# Of each draw: before, after, held, flags, reset. Of draws that are told alike also how many, and by what `held` moves on.
+_NUMBERS, _NUMBERS_ALIKE = 5, 7
+
+
+def _is_told_alike(share: AdmissionShare) -> bool:
+    draws = share.admission.draws
+    return share.times > 1 and len(draws) == 1 and draws[0].terms.algorithm is not _TOKEN_BUCKET
+
+
+def _read_each(answers: Sequence[Reply], at: int, share: AdmissionShare) -> int:
+    """Read what is told of each time; return where the next answer begins."""
+    outcomes: list[AdmissionOutcome] = []
+    for _ in range(share.times):
+        outcome = _read_one(answers, at, len(share.admission.draws))
+        at += 1 if isinstance(outcome, StoreRefused) else _NUMBERS * len(outcome)
+        outcomes.append(outcome)
+    share.outcomes = outcomes
+    return at
 
 
 def _read_one(answers: Sequence[Reply], at: int, draws: int) -> Standings | StoreRefused:
@@ -186,3 +228,25 @@ def _read_one(answers: Sequence[Reply], at: int, draws: int) -> Standings | Stor
             raise TypeError
         standings.append(Standing(before, after, held, flags & 1 == 1, reset_ms, flags & 2 == 2))
     return standings
+
+
+def _read_alike(answers: Sequence[Reply], at: int, share: AdmissionShare) -> int:
+    """Read what is told of some at a time; return where the next answer begins."""
+    outcomes: list[AdmissionOutcome] = []
+    while len(outcomes) < share.times:
+        if isinstance(answers[at], bytes):
+            outcomes.append(StoreRefused(answers[at].decode()))
+            at += 1
+            continue
+        told = answers[at : at + _NUMBERS_ALIKE]
+        before, after, held, flags, reset_ms, times, step = told
+        if not all(type(number) is int for number in told) or not 0 < times <= share.times - len(outcomes):
+            raise TypeError
+        spent, is_over, is_ended = after - before, flags & 1 == 1, flags & 2 == 2
+        outcomes += [
+            [Standing(before + spent * n, after + spent * n, held + step * n, is_over, reset_ms, is_ended)]
+            for n in range(times)
+        ]
+        at += _NUMBERS_ALIKE
+    share.outcomes = outcomes
+    return at

@@ -1,9 +1,9 @@
 """Where in Redis stands what is beside a counter: holds, remembered ids. It must be in the counter's slot.
 
-    stem of our own   {…}…            has a hash tag: `<stem>:h2` is in its slot
-    whole key         domain_k_v_17   becomes the tag: `{domain_k_v_17}:h2`
+    stem of our own   {…}…            has a hash tag: `<stem>:h3` is in its slot
+    whole key         domain_k_v_17   becomes the tag: `{domain_k_v_17}:h3`
                       domain_k_{v}_17 has a tag by chance, as a stem has
-                      domain_k_{}_17 has none, and cannot become one: `{JIEB@}domain_k_{}_17:h2`, by a tag in its slot
+                      domain_k_{}_17 has none, and cannot become one: `{JIEB@}domain_k_{}_17:h3`, by a tag in its slot
 
 A slot is a CRC that begins at 0, so it is linear: two texts of one length that differ in some bits have slots that differ by
 what these bits make of nothing. So a text in a slot is solved for, and not looked for.
@@ -41,8 +41,8 @@ def keys_of(draw: Draw) -> Iterator[str]:
     terms = draw.terms
     yield f"{draw.stem}{_SUFFIXES.get(terms.algorithm, f':{draw.start}')}"
     if terms.hold_ms:
-        yield f"{beside(draw)}:h2"
-        yield f"{beside(draw)}:d2"
+        yield f"{beside(draw)}:h3"
+        yield f"{beside(draw)}:d3"
     if terms.remember_ms:
         yield f"{beside(draw)}:r"
 

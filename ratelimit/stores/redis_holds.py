@@ -15,7 +15,7 @@ from serving.redis_node import Command
 
 def write(slot: int, draw: Draw, cursor: str, most: int) -> Sequence[Command]:
     """Return what asks for a page: the time by the server's clock, and about `most` names."""
-    scan = ("HSCAN", f"{beside(draw)}:h2", cursor or "0", "COUNT", most)
+    scan = ("HSCAN", f"{beside(draw)}:h3", cursor or "0", "COUNT", most)
     return [Command(("TIME",), slot), Command(scan, slot)]
 
 
@@ -49,7 +49,8 @@ def _page(reply: Reply, now_ms: int) -> HoldsPage:
 
 def _holds(fields: Sequence[bytes]) -> Iterator[Outstanding]:
     for name, value in zip(fields[::2], fields[1::2], strict=True):
-        # A hold is "amount:start:due"; all else in the hash has no colon.
+        # A hold is "amount:start:due", equal ones "amount:start:due:times"; all else in the hash has no colon.
         if name[:1] in {b"a", b"i"} and b":" in value:
-            amount, _, due_ms = value.split(b":")
-            yield Outstanding(name[1:].decode() if name[:1] == b"i" else "", int(amount), int(due_ms))
+            amount, _, due_ms, *times = value.split(b":")
+            hold = Outstanding(name[1:].decode() if name[:1] == b"i" else "", int(amount), int(due_ms))
+            yield from [hold] * int(times[0] if times else 1)

@@ -45,6 +45,12 @@ class Counters:
     async def one(self, op: Op, hits: int, identity: str = "") -> Standing:
         return (await self.admit(self.draw(op, hits, identity)))[0]
 
+    async def run(self, op: Op, hits: int, times: int) -> list[Standing]:
+        """Ask as the limiter does for equal calls."""
+        alike = [Admission([self.draw(op, hits)], math.inf, is_kept=True)] * times
+        _, outcomes = await self.harness.store.admit((), alike, self.now)
+        return [outcome[0] for outcome in outcomes if not isinstance(outcome, StoreError)]
+
     async def spent_and_held(self) -> tuple[int, int]:
         standing = await self.one(Op.CHARGE, 0)
         return standing.after, standing.held
@@ -130,6 +136,68 @@ async def test_a_charge_without_an_id_settles_the_oldest_hold_without_one(counte
     settled = await counters.one(Op.SETTLE, 10)
 
     assert (settled.after, settled.held) == (10, 2_000)
+
+
+@each_algorithm
+async def test_holds_that_came_together_end_one_by_one(counters: Counters, terms: Terms) -> None:
+    counters.terms = terms
+    held = await counters.run(Op.RESERVE, 100, 70)
+    settled = [await counters.one(Op.SETTLE, 10) for _ in range(3)]
+    others = await counters.run(Op.SETTLE, 10, 64)
+    left = await counters.spent_and_held()
+    counters.now += TTL_SECONDS
+    late = await counters.run(Op.SETTLE, 10, 4)
+
+    assert [standing.held for standing in held] == list(range(100, 7_100, 100))
+    assert [(standing.before, standing.after, standing.held) for standing in [*settled, *others]] == [
+        (10 * number, 10 * number + 10, 6_900 - 100 * number) for number in range(67)
+    ]
+    assert all(standing.is_ended for standing in [*settled, *others])
+    assert left == (670, 300)
+    assert [(standing.held, standing.is_ended) for standing in late] == [(0, False)] * 4
+
+
+@each_algorithm
+async def test_of_equal_holds_those_fit_that_the_limit_and_the_bound_leave_room_for(
+    counters: Counters, terms: Terms
+) -> None:
+    counters.terms = terms
+    few = await counters.run(Op.RESERVE, 4_000, 4)
+    counters.harness.store._holds_max = 5  # type: ignore[attr-defined]
+    many = await counters.run(Op.RESERVE, 1, 5)
+
+    assert [(standing.held, standing.is_over) for standing in few] == [
+        (4_000, False), (8_000, False), (8_000, True), (8_000, True),
+    ]  # fmt: skip
+    assert [(standing.held, standing.is_over) for standing in many] == [
+        (8_001, False), (8_002, False), (8_003, False), (8_003, True), (8_003, True),
+    ]  # fmt: skip
+
+
+@each_algorithm
+async def test_of_equal_settlements_those_are_over_that_leave_more_than_the_limit(
+    counters: Counters, terms: Terms
+) -> None:
+    counters.terms = terms
+    await counters.run(Op.RESERVE, 1_000, 3)
+    settled = await counters.run(Op.SETTLE, 3_000, 5)
+
+    assert [(standing.after, standing.is_over, standing.is_ended) for standing in settled] == [
+        (3_000, False, True), (6_000, False, True), (9_000, False, True), (12_000, True, False), (15_000, True, False),
+    ]  # fmt: skip
+
+
+async def test_holds_that_came_together_are_settled_in_the_window_that_admitted_them(counters: Counters) -> None:
+    await counters.run(Op.RESERVE, 1_000, 3)
+    first = counters.start
+    counters.start += 3_600
+    await counters.run(Op.RESERVE, 500, 2)
+    settled = await counters.run(Op.SETTLE, 100, 4)
+    now = await counters.spent_and_held()
+    counters.start = first
+
+    assert [(standing.after, standing.held) for standing in settled] == [(0, 1_000)] * 3 + [(100, 500)]
+    assert (now, await counters.spent_and_held()) == ((100, 500), (300, 0))
 
 
 async def test_a_hold_does_not_reach_into_the_next_window_and_is_charged_where_it_was_admitted(

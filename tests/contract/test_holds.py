@@ -162,12 +162,12 @@ async def test_holds_without_an_id_are_listed_without_one(harness: Harness) -> N
     terms = Terms(Algorithm.FIXED_WINDOW, 1_000, 0, 1_000, hold_ms=60_000, hold_max=1_000)
     start = int(harness.now) // 3600 * 3600
     draw = Draw(f"{{{harness.prefix}}}k", Op.RESERVE, 7, terms, start=start, end=start + 3600)
-    for _ in range(3):
-        await harness.store.admit((), [Admission([draw], math.inf, is_kept=True)], harness.now)
-    page = await harness.store.holds(draw, cursor="", most=10, now=harness.now, deadline=math.inf)
+    for times in (1, 2, 40):
+        await harness.store.admit((), [Admission([draw], math.inf, is_kept=True)] * times, harness.now)
+    page = await harness.store.holds(draw, cursor="", most=50, now=harness.now, deadline=math.inf)
 
     assert isinstance(page, HoldsPage)
-    assert [(hold.id, hold.amount) for hold in page.holds] == [("", 7)] * 3
+    assert [(hold.id, hold.amount) for hold in page.holds] == [("", 7)] * 43
 
 
 @on_scripts
@@ -191,7 +191,7 @@ async def test_a_page_token_is_one_that_was_given(operator: Operator, token: str
 async def test_what_is_no_hash_of_holds_is_told(harness: Harness) -> None:
     terms = Terms(Algorithm.FIXED_WINDOW, 1_000, 0, 1_000, hold_ms=60_000)
     draw = Draw(f"{{{harness.prefix}}}k", Op.CHARGE, 0, terms)
-    harness.ask(draw.stem, "SET", f"{draw.stem}:h2", "text")
+    harness.ask(draw.stem, "SET", f"{draw.stem}:h3", "text")
     page = await harness.store.holds(draw, cursor="", most=10, now=harness.now, deadline=math.inf)
 
     assert isinstance(page, StoreError)

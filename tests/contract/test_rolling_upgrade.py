@@ -40,7 +40,7 @@ What replicas share in Redis has another form than {file} has. During a rolling 
 same keys, so either
 1. both versions understand both forms: `pytest tests/contract/test_rolling_upgrade.py --rewrite`, and the tests that go
    on with the old file must have passed before; or
-2. the new form has keys of a new name (as `:h2` came after `:h`), which old replicas never read: rewrite, and tell in
+2. the new form has keys of a new name (as `:h3` came after `:h2`), which old replicas never read: rewrite, and tell in
    CHANGELOG.md what is forgotten at the update."""
 OTHER_WIRE = """\
 A field or method that callers have compiled in is gone, or is another: {fields}. Give it back; what is not wanted any more is
@@ -98,9 +98,9 @@ class Replica:
         request = wire.SettleRequest(reservation_id=ticket, amount=wire.Amount(hits=hits))
         return (await self.apis.ask("Settle", request, wire.SettleResponse)).held
 
-    async def nameless(self, op: Op, hits: int) -> Standing:
+    async def nameless(self, op: Op, hits: int, times: int = 1) -> Standing:
         draw = Draw("{llm_nameless}", op, hits, NAMELESS, start=START, end=START + 3600)
-        _, (outcome,) = await self.store.admit([], [Admission([draw], math.inf)], self.apis.clock.wall())
+        _, (outcome, *_) = await self.store.admit([], [Admission([draw], math.inf)] * times, self.apis.clock.wall())
         assert not isinstance(outcome, Exception), outcome
         return outcome[0]
 
@@ -175,6 +175,7 @@ async def _begin(one: Replica) -> dict[str, str]:
     await one.refund("plain", 100)
     for hits in (300, 400):
         await one.nameless(Op.RESERVE, hits)
+    await one.nameless(Op.RESERVE, 500, times=3)
     return {key: await one.reserve(key, 2_000) for key in RESERVED}
 
 
@@ -233,7 +234,7 @@ async def test_what_it_held_is_settled_once_and_its_counters_are_counted_on(stat
         "sliding": (before["sliding"] + 710, 0),
         "bucket": (before["bucket"] + 710, 0),
         "braces": (before["braces"] + 10, 0),
-        "nameless": (50, 400),
+        "nameless": (50, 1_900),
     }
     assert names == state["names"], OTHER_STATE.format(file=STATE.name)
 

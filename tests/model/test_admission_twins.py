@@ -52,11 +52,12 @@ def draws(draw: st.DrawFn) -> Draw:
     ids = ["x", "y", "z"] if op is Op.AUTO else ["", "", "x", "y", "z"]
     identity = draw(st.sampled_from(ids)) if can_hold or terms.remember_ms else ""
     life_ms = draw(st.sampled_from([0, 0, 5_000, 60_000])) if terms.hold_ms else 0
-    return Draw(name, op, draw(st.integers(0, 70)), terms, draw(st.sampled_from(Role)), identity, life_ms=life_ms)
+    hits = draw(st.one_of(st.integers(0, 3), st.integers(0, 70)))
+    return Draw(name, op, hits, terms, draw(st.sampled_from(Role)), identity, life_ms=life_ms)
 
 
 # The limiter gives one admission several times where calls are equal.
-TIMES = st.sampled_from([1, 1, 1, 2, 3, 20])
+TIMES = st.sampled_from([1, 1, 1, 2, 3, 20, 70])
 ledgers = st.tuples(st.lists(draws(), min_size=1, max_size=3), st.booleans(), TIMES)
 batches = st.lists(
     st.tuples(

@@ -19,7 +19,7 @@ DRAW = Draw("{k}", Op.CHARGE, 1, TERMS)
 def outcome(reply: Any, draws: int = 1) -> AdmissionOutcome:
     share = AdmissionShare(0, Admission([DRAW] * draws, math.inf))
     read(Command((), reply=reply), [share])
-    return share.outcome
+    return share.outcomes[0]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,10 @@ def test_what_the_script_says_of_a_counter_is_told_in_its_words() -> None:
 def test_a_whole_of_which_a_part_did_not_happen_may_have_happened() -> None:
     standings = outcome([0, 1, 0, 0, 9])
     parts = [AdmissionShare(0, Admission([DRAW], math.inf), [at]) for at in range(2)]
-    parts[0].outcome, parts[1].outcome = standings, StoreUnavailable("away")
+    parts[0].outcomes, parts[1].outcomes = [standings], [StoreUnavailable("away")]
+    [whole] = gather(Admission([DRAW] * 2, math.inf), parts)
 
-    assert isinstance(gather(Admission([DRAW] * 2, math.inf), parts), StoreTimeout)
+    assert isinstance(whole, StoreTimeout)
 
 
 def test_terms_without_end_are_written_rightly() -> None:

@@ -20,7 +20,7 @@ def test_every_slot_has_a_text_without_braces() -> None:
 def test_what_is_beside_a_counter_is_in_its_slot_whatever_braces_it_has(key: str) -> None:
     name = beside(Draw(key, Op.RESERVE, 1, REFERENCE))
 
-    assert slot_of(f"{name}:h2") == slot_of(key)
+    assert slot_of(f"{name}:h3") == slot_of(key)
     assert key in name
 
 
