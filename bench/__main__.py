@@ -3,6 +3,7 @@
     python -m bench                     everything, medians of five alternating rounds: some twenty minutes
     python -m bench --short             the same in a few minutes, for a first look
     python -m bench throughput tls      parts of it
+    python -m bench latency --er FILE   with envoyproxy/ratelimit beside it, whose binary that file is
 
 The service has one core, load and Redis the other. Tables are printed; the figures are kept as JSON.
 """
@@ -40,18 +41,19 @@ class Size:
     memory_calls: int
 
 
-FULL = Size(rounds=5, calls=60_000, seconds=10.0, memory_calls=1_000_000)
-SHORT = Size(rounds=3, calls=15_000, seconds=2.0, memory_calls=50_000)
+FULL = Size(rounds=5, calls=60_000, seconds=3.0, memory_calls=1_000_000)
+SHORT = Size(rounds=3, calls=15_000, seconds=1.0, memory_calls=50_000)
 
 
 class Bench:
     """The parts, by name."""
 
-    def __init__(self, folder: Path, socket: str, size: Size, transports: list[str]) -> None:
+    def __init__(self, folder: Path, socket: str, size: Size, transports: list[str], er: Path | None) -> None:
         self._folder = folder
         self._socket = socket
         self._size = size
         self._transports = transports
+        self._er = er
         self.figures: dict[str, Any] = {}
 
     def parts(self) -> dict[str, Callable[[], list[Table]]]:
@@ -70,7 +72,7 @@ class Bench:
         }
 
     def _throughput(self) -> list[Table]:
-        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
+        variants = {**_yardsticks(), **self._services("redis", "memory")}
         figures = self.figures["throughput"] = throughput.measure(variants, self._size.rounds, self._size.calls)
         return [throughput.table(figures, "calls a second (× nothing), one hot key")]
 
@@ -91,8 +93,8 @@ class Bench:
         return [throughput.table(rows, title + descriptors) for descriptors, rows in figures.items()]
 
     def _latency(self) -> list[Table]:
-        variants = {throughput.UNIT: services.nothing, **self._services("redis", "memory")}
-        self.figures["latency"] = latency.measure(variants, self._size.seconds)
+        variants = {**_yardsticks(), **self._services("redis", "memory")}
+        self.figures["latency"] = latency.measure(variants, self._size.rounds, self._size.seconds)
         return [latency.table(self.figures["latency"])]
 
     def _memory(self) -> list[Table]:
@@ -139,15 +141,22 @@ class Bench:
         return [leases.table(figures)]
 
     def _services(self, *stores: str, **env: str) -> dict[str, Start]:
-        """Return the service by transport and store."""
+        """Return the service by transport and store, and ER, where it is asked for and counts there."""
         places = services.stores(self._socket)
-        return {
+        found: dict[str, Start] = {
             f"{transport}, {store}": partial(
                 services.ratelimit, self._folder, {**places[store], "TRANSPORT": transport, **env}
             )
             for transport in self._transports
             for store in stores
         }
+        if self._er and "redis" in stores:
+            found["ER, redis"] = partial(services.ratelimit, self._folder, {**places["redis"], **env}, er=self._er)
+        return found
+
+
+def _yardsticks() -> dict[str, Start]:
+    return {throughput.UNIT: services.nothing, "nothing, front": partial(services.nothing, "front")}
 
 
 def main() -> None:
@@ -163,7 +172,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         socket = stack.enter_context(services.redis(Path(name)))
-        bench = Bench(Path(name), socket, size, options.transport)
+        bench = Bench(Path(name), socket, size, options.transport, options.er)
         for part, measure in bench.parts().items():
             if not options.parts or part in options.parts:
                 console.print(*measure())
@@ -192,6 +201,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a run at a fixed rate")
     parser.add_argument("--memory-calls", type=int, help="calls before memory is read")
     parser.add_argument("--transport", nargs="+", default=["grpcio", "front"], help="grpcio, front")
+    parser.add_argument("--er", type=Path, help="the binary of envoyproxy/ratelimit, to be measured beside ours")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(names):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")

@@ -1,11 +1,13 @@
-"""How long a call takes: at fixed rates whatever the answers do (open loop), and alone on one stream.
+"""How long a call takes: at fixed rates whatever the answers do (open loop), and alone on one stream; medians of rounds.
 
 h2load sends every 10 ms what is due by then: 20 calls at once at 2,000/s. The last of a burst is what p99 tells.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
+from functools import partial
 
 from rich.table import Table
 
@@ -15,29 +17,29 @@ from bench.throughput import Start, running
 RATES = (500, 2_000, 5_000)
 SHARES = (0.5, 0.99, 0.999)
 LONE = "lone stream"
-_LONE_CALLS = 3_000
+_LONE_CALLS = 1_000
 
 Figures = dict[str, dict[str, list[float]]]
 
 
-def measure(variants: Mapping[str, Start], seconds: float) -> Figures:
-    """Return p50, p99 and p99.9 in ms, two descriptors, by variant and rate."""
+def measure(variants: Mapping[str, Start], rounds: int, seconds: float) -> Figures:
+    """Return p50, p99 and p99.9 in ms, two descriptors, by variant and rate: of each the median of alternating rounds."""
     message = services.request(2)
+    loads = {LONE: partial(h2load.lone, message=message, calls=_LONE_CALLS)} | {
+        f"{rate}/s": partial(h2load.paced, message=message, calls_per_second=rate, seconds=seconds) for rate in RATES
+    }
     figures: Figures = {name: {} for name in variants}
     with running(variants) as up:
-        for name, service in up.items():
-            h2load.lone(service.url, message, calls=_LONE_CALLS // 3)
-            figures[name][LONE] = _shares(h2load.lone(service.url, message, calls=_LONE_CALLS))
-        for rate in RATES:
-            for name, service in up.items():
-                h2load.paced(service.url, message, calls_per_second=rate, seconds=1)
-                run = h2load.paced(service.url, message, calls_per_second=rate, seconds=seconds)
-                figures[name][f"{rate}/s"] = _shares(run)
+        for column, load in loads.items():
+            runs: dict[str, list[h2load.Run]] = {name: [] for name in up}
+            for number in range(rounds + 1):
+                for name, service in up.items():
+                    run = load(service.url)
+                    if number:  # the first warms up
+                        runs[name].append(run)
+            for name, each in runs.items():
+                figures[name][column] = [statistics.median(run.percentile(share) for run in each) for share in SHARES]
     return figures
-
-
-def _shares(run: h2load.Run) -> list[float]:
-    return [run.percentile(share) for share in SHARES]
 
 
 def table(figures: Figures) -> Table:

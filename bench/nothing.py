@@ -1,4 +1,8 @@
-"""The yardstick: a grpc.aio server that answers OK without looking."""
+"""The yardsticks: servers that answer OK without looking, of grpc.aio and of the front alone.
+
+`python -m bench.nothing PORT` is the first, which everything is a ratio to. With `front` behind it, it is the second: no
+relay before it, no Redis and no decision behind it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import asyncio
 import sys
 
 import grpc
+from pygrpc_native import EVENT_CALL, NativeGrpcFront
+
+from bench.services import PATH
 
 OK = b"\x08\x01"
 
@@ -26,5 +33,18 @@ async def main(port: int) -> None:
     await server.wait_for_termination()
 
 
+def front(port: int) -> None:
+    """Serve until killed."""
+    server = NativeGrpcFront(f"127.0.0.1:{port}", [(PATH, False)], io_threads=1, call_details=True)
+    server.start()
+    while (events := server.recv_batch_details(1024)) is not None:
+        for kind, call_id, *_ in events:
+            if kind == EVENT_CALL:
+                server.respond(call_id, OK)
+
+
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    if "front" in sys.argv:
+        front(int(sys.argv[1]))
+    else:
+        asyncio.run(main(int(sys.argv[1])))

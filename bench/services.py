@@ -116,10 +116,10 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def nothing() -> Iterator[Service]:
-    """Run the server that does nothing."""
+def nothing(*options: str) -> Iterator[Service]:
+    """Run the server that does nothing; `front` for that of the front alone."""
     port = free_port()
-    with process(SERVICE_CORE, [sys.executable, "-m", "bench.nothing", str(port)]) as child:
+    with process(SERVICE_CORE, [sys.executable, "-m", "bench.nothing", str(port), *options]) as child:
         service = Service(port, child.pid)
         service.ask(b"")
         yield service
@@ -145,12 +145,14 @@ def stores(socket: str) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def ratelimit(folder: Path, env: Mapping[str, str], *, core: str = SERVICE_CORE) -> Iterator[Service]:
-    """Run our service over the rules above."""
+def ratelimit(
+    folder: Path, env: Mapping[str, str], *, core: str = SERVICE_CORE, er: Path | None = None
+) -> Iterator[Service]:
+    """Run our service over the rules above, or the binary of ER, which takes the same settings."""
     port = free_port()
     settings = {"GRPC_PORT": str(port), **environment(folder), **env}
     ca = Path(env["GRPC_SERVER_TLS_CERT"]).with_name("ca.pem") if "GRPC_SERVER_TLS_CERT" in env else None
-    with process(core, [sys.executable, "-m", "ratelimit"], settings) as child:
+    with process(core, [str(er)] if er else [sys.executable, "-m", "ratelimit"], settings) as child:
         service = Service(port, child.pid, ca)
         wait_for(lambda: service.ask(request(1)).statuses[0].HasField("current_limit"))
         yield service
