@@ -114,6 +114,10 @@ class EdgeSettings(Group):
     one; 0: only the number counts."""
     index_threads: int = Field(default=1, ge=1)
     """Threads that build an index, at low priority."""
+    known_bytes_max: int = Field(default=33_554_432, ge=0)
+    """Memory for what is known of the entries that there are, so that a prompt that is new costs no question to the
+    store: 4 to 8 bytes for each entry, twice that while it is made anew. Where that is more than this, more new prompts
+    are asked for in vain; 0: all of them."""
     copy_page_entries: int = Field(default=64, ge=1)
     """Entries copied at a time while an index is built. Lookups wait for one such page and no more: 2 ms for 64."""
 

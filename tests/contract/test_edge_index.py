@@ -16,6 +16,7 @@ import pytest
 
 from semcache.embedder import ModelIdentity
 from semcache.entry import EmbeddedEntry, EntryId, Record, State
+from semcache.errors import StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
 from semcache.stores.edge.engine import width
@@ -27,6 +28,7 @@ from tests.fakes.entries import NOW, SCOPE, entry
 # So wide that few entries are enough for an index.
 WIDE = ModelIdentity("test/wide", "r1", "fp32", 2_048)
 COUNT = 300
+NEW = entry("new").id
 
 
 def rows(count: int) -> Sequence[EmbeddedEntry]:
@@ -60,6 +62,26 @@ async def store(tmp_path: Path) -> AsyncIterator[EdgeStore]:
         yield store
 
 
+@pytest.fixture
+def verbs(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the engine is told to do from now on."""
+    told: list[str] = []
+    call = store.shard.call
+
+    async def noting(verb: str, *arguments: object) -> object:
+        told.append(verb)
+        return await call(verb, *arguments)
+
+    monkeypatch.setattr(store.shard, "call", noting)
+    return told
+
+
+async def until_known(store: EdgeStore) -> None:
+    async with asyncio.timeout(50):
+        while store.shard.may_have(NEW):  # noqa: ASYNC110 - read by upkeep
+            await asyncio.sleep(0.01)
+
+
 async def unindexed(store: EdgeStore) -> int:
     await store.shard.call("flush")
     points, indexed = await store.shard.call("sizes")
@@ -79,16 +101,8 @@ async def test_an_entry_that_is_used_stays_in_the_index(store: EdgeStore) -> Non
     ids=["a use", "a judgement"],
 )
 async def test_only_what_is_written_to_the_shard_is_flushed(
-    store: EdgeStore, monkeypatch: pytest.MonkeyPatch, record: Record, flushes: int
+    store: EdgeStore, verbs: list[str], record: Record, flushes: int
 ) -> None:
-    verbs: list[str] = []
-    call = store.shard.call
-
-    async def noting(verb: str, *arguments: object) -> object:
-        verbs.append(verb)
-        return await call(verb, *arguments)
-
-    monkeypatch.setattr(store.shard, "call", noting)
     await store.amend({ids(1)[0]: record})
 
     await store.shard.keep_once()
@@ -96,23 +110,71 @@ async def test_only_what_is_written_to_the_shard_is_flushed(
     assert verbs.count("flush") == flushes
 
 
-async def test_a_sweep_that_finds_nothing_has_nothing_flushed(
-    store: EdgeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verbs: list[str] = []
-    call = store.shard.call
-
-    async def noting(verb: str, *arguments: object) -> object:
-        verbs.append(verb)
-        return await call(verb, *arguments)
-
-    monkeypatch.setattr(store.shard, "call", noting)
+async def test_a_sweep_that_finds_nothing_has_nothing_flushed(store: EdgeStore, verbs: list[str]) -> None:
     await store.remove(Selector(expired_at=0.0), 10)
     await store.shard.keep_once()
     await store.remove(Selector(ids=(*ids(1),)), 10)
     await store.shard.keep_once()
 
     assert [verb for verb in verbs if verb != "sizes"] == ["remove", "remove", "flush"]
+
+
+async def test_the_engine_is_asked_only_for_what_it_may_have(store: EdgeStore, verbs: list[str]) -> None:
+    await until_known(store)
+    verbs.clear()
+
+    none = await store.get([NEW], NOW)
+    some = await store.get([NEW, *ids(1)], NOW)
+
+    assert (none, some, verbs) == ([None], [None, rows(1)[0].entry], ["get"])
+
+
+async def test_what_is_stored_again_after_it_went_is_found(store: EdgeStore) -> None:
+    await until_known(store)
+    await store.remove(Selector(ids=(*ids(1),)), 1)
+    assert await store.get(ids(1), NOW) == [None]
+
+    await store.add(rows(1))
+
+    assert await store.get(ids(1), NOW) == [rows(1)[0].entry]
+
+
+async def test_the_next_generation_has_what_is_known(store: EdgeStore) -> None:
+    await until_known(store)
+    building = asyncio.create_task(store.compact())
+    await store.add([replace(each, entry=entry(f"meanwhile {n}")) for n, each in enumerate(rows(20))])
+
+    await building
+
+    assert None not in await store.get([*ids(COUNT), *(entry(f"meanwhile {n}").id for n in range(20))], NOW)
+
+
+async def test_a_store_that_is_opened_again_rules_out_nothing_that_it_has(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add(rows(20))
+        os.kill(store.shard.pid, signal.SIGKILL)
+
+    async with opened(tmp_path / "s") as store:
+        at_once = await store.get(ids(20), NOW)
+        await until_known(store)
+        assert [*at_once, *await store.get(ids(20), NOW)] == [each.entry for each in rows(20)] * 2
+
+
+async def test_what_is_known_is_read_anew_of_an_engine_that_is_started_again(store: EdgeStore) -> None:
+    await until_known(store)
+    os.kill(store.shard.pid, signal.SIGKILL)
+    async with asyncio.timeout(50):
+        while not store.shard.may_have(NEW):  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.01)
+        with pytest.raises(StoreUnavailable):
+            await store.get([NEW], NOW)
+        while not store.is_healthy:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+    assert store.shard.may_have(NEW)
+    await store.shard.keep_once()
+    assert not store.shard.may_have(NEW)
+    assert await store.get(ids(1), NOW) == [rows(1)[0].entry]
 
 
 async def test_entries_of_a_namespace_are_counted_right_whatever_became_of_them(store: EdgeStore) -> None:
@@ -207,6 +269,37 @@ async def test_the_log_of_records_is_written_over_to_their_file_meanwhile(tmp_pa
 
     assert records.of([one for one, _, _ in used]) == {each[0]: each for each in used}
     records.close()
+
+
+@pytest.mark.parametrize("in_memory", [2, 3, 100], ids=["too many for memory", "too many once", "in memory"])
+def test_records_are_the_same_whether_they_are_in_memory_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr("semcache.stores.edge.records._KEPT_MAX", in_memory)
+    used = [(uuid4(), [number, 0, 0, NOW], NOW + number) for number in range(6)]
+    names = [str(one) for one, _, _ in used]
+
+    def payloads() -> dict[str, dict[str, object]]:
+        return {one: {"record": [0, 9, 9, 9, NOW], "worth": 0.0} for one in names}
+
+    records = Records(tmp_path / "records.sqlite")
+    records.put(used[:3])
+    records.put(used[3:5])
+    records.put([(used[0][0], [7, 1, 0, NOW], NOW + 7)])
+    records.drop([used[1][0], used[1][0], used[5][0]])
+    first, kept = payloads(), records.of([one for one, _, _ in used])
+    records.merge(first)
+    records.close()
+
+    again = payloads()
+    records = Records(tmp_path / "records.sqlite")
+    records.merge(again)
+    records.close()
+
+    changed = [(used[0][0], [7, 1, 0, NOW], NOW + 7), *used[2:5]]
+    assert kept == {each[0]: each for each in changed}
+    expected = payloads() | {str(one): {"record": [0, *numbers], "worth": worth} for one, numbers, worth in changed}
+    assert (first, again) == (expected, expected)
 
 
 async def test_records_outlive_a_kill(tmp_path: Path) -> None:

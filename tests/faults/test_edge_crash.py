@@ -89,8 +89,11 @@ async def test_a_kill_loses_at_most_the_write_under_way(tmp_path: Path, victim: 
         acknowledged = write_until_killed(tmp_path / "s", last + 1, 3 + 17 * attempt, victim)
         async with opened(tmp_path / "s") as store:
             kept = await numbers(store)
+            await until(lambda: not store.shard.may_have(entry("new").id))
+            found = await store.get([entry(f"p{number}").id for number in kept], NOW)
 
         assert set(range(acknowledged + 1)) <= kept <= set(range(acknowledged + 2))
+        assert None not in found
         last = max(kept)
 
 
@@ -134,7 +137,7 @@ async def test_an_engine_that_hangs_costs_a_call_its_timeout_and_no_more(tmp_pat
 
 
 async def test_calls_beyond_the_bound_fail_at_once(tmp_path: Path) -> None:
-    async with opened(tmp_path / "s", calls_max=2) as store:
+    async with opened(tmp_path / "s", calls_max=2, known_bytes_max=0) as store:
         os.kill(store.shard.pid, signal.SIGSTOP)
         waiting = [asyncio.create_task(store.count(Selector())) for _ in range(2)]
         await asyncio.sleep(0)
@@ -250,6 +253,7 @@ async def test_an_index_is_built_while_entries_come_change_and_go(tmp_path: Path
         await building
 
         assert await numbers(store) == expected
+        assert None not in await store.get([entry(f"p{number}").id for number in expected], NOW)
         assert lookups > 10
         assert [path.name for path in (tmp_path / "s" / "models" / MODEL.slug).glob("[0-9]*")] == ["2"]
 

@@ -231,6 +231,12 @@ class Engine:
         records, following = self._shard.scroll(request)
         return self._points(records), str(following) if following else None
 
+    def ids(self, limit: int, start: str | None) -> tuple[list[str], str | None]:
+        """Return ids in their order, and where to go on."""
+        offset = UUID(start) if start else None
+        records, following = self._shard.scroll(edge.ScrollRequest(offset=offset, limit=limit, with_payload=False))
+        return [str(record.id) for record in records], str(following) if following else None
+
     def fetch(self, ids: Sequence[str]) -> Sequence[Point]:
         """Return those of the points that exist."""
         return self._points(self._shard.retrieve([UUID(one) for one in ids], True, True))
@@ -301,7 +307,20 @@ class Engine:
 
 VERBS: Mapping[str, Callable[..., Any]] = {
     name: getattr(Engine, name)
-    for name in ("get", "nearest", "add", "amend", "delete", "remove", "evict", "count", "scan", "fetch", "sizes")
+    for name in (
+        "get",
+        "nearest",
+        "add",
+        "amend",
+        "delete",
+        "remove",
+        "evict",
+        "count",
+        "scan",
+        "ids",
+        "fetch",
+        "sizes",
+    )
 } | {"removed_at": Engine.removed_at, "flush": Engine.flush, "build": Engine.build}
 
 

@@ -26,12 +26,14 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from semcache.entry import EntryId
 from semcache.errors import StoreError, StoreRefused, StoreUnavailable
 from semcache.settings import EdgeSettings
+from semcache.stores.edge.known import Known
 from semcache.stores.edge.process import EngineProcess
 from serving.files import replace_file
 
@@ -45,6 +47,8 @@ _STUCK = "Not recovered from previous error"
 _ROOM_BYTES = 256 * 1024 * 1024
 # Ids copied again per call, and how few must be left before writes wait for the rest.
 _CATCH_UP_ENTRIES = 64
+# Ids read at a time: lookups wait for one such page, half a millisecond.
+_IDS_PAGE = 256
 _RESTART_SECONDS = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -68,6 +72,7 @@ class Shard:
         self._is_dirty = False
         self._is_stuck = False
         self._left_unindexed = 0
+        self._known = Known(settings.known_bytes_max)
 
     @property
     def is_healthy(self) -> bool:
@@ -95,6 +100,10 @@ class Shard:
         replace_file(self._folder / _POINTER, str(self._generation))
         self._keeping = asyncio.create_task(self._keep())
 
+    def may_have(self, one: EntryId) -> bool:
+        """Return False if the entry is certainly not there; while there is no engine, it has to be asked for one to come back."""
+        return self._known.may_have(one) or not self._engine.is_running
+
     async def call(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401 - as the verb
         """Have the engine do something.
 
@@ -105,11 +114,12 @@ class Shard:
             self._restart()
         return await self._engine.call(verb, *arguments, timeout_seconds=self._settings.timeout)
 
-    async def write(self, ids: Iterable[str], verb: str, *arguments: object) -> None:
+    async def write(self, ids: Collection[EntryId], verb: str, *arguments: object) -> None:
         """Have the engine change entries of these ids."""
         async with self._writing():
             if self._touched is not None:
                 self._touched.update(ids)
+            self._known.tell(ids)
             was_dirty, self._is_dirty = self._is_dirty, True
             # Nothing of it is in the shard: a flush would hold up lookups, 50 ms, for nothing.
             if await self.call(verb, *arguments) is False:
@@ -150,8 +160,20 @@ class Shard:
         if self._is_dirty:
             self._is_dirty = False
             await self.call("flush")
+        await self._read_ids()
         if not self._builds.locked():
             await self._keep_index()
+
+    async def _read_ids(self) -> None:
+        if not self._known.is_due:
+            return
+
+        async def read_page(start: EntryId | None) -> tuple[Sequence[EntryId], EntryId | None]:
+            ids, following = await self.call("ids", _IDS_PAGE, start)
+            return ids, following
+
+        points, _ = await self.call("sizes")
+        await self._known.read(points, read_page)
 
     async def _keep_index(self) -> None:
         points, indexed = await self.call("sizes")
@@ -289,16 +311,19 @@ class Shard:
                 logger.warning("attempt %d to start the store's process again: %s", attempt, error)
                 await asyncio.sleep(pause)
             else:
+                self._known.forget()
                 self._engine = engine
                 return
 
     async def _keep(self) -> None:
+        upkeep = self._read_ids
         while True:
-            await asyncio.sleep(self._settings.flush_interval)
             try:
-                await self.keep_once()
+                await upkeep()
             except (StoreError, OSError) as error:
                 logger.warning("upkeep of the store: %s", error)
+            upkeep = self.keep_once
+            await asyncio.sleep(self._settings.flush_interval)
 
     def _new_engine(self, generation: int) -> EngineProcess:
         return EngineProcess(

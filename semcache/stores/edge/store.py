@@ -38,8 +38,9 @@ class EdgeStore:
 
     async def get(self, ids: Sequence[EntryId], now: float) -> Sequence[Entry | None]:
         """Return live entries by id."""
-        payloads = await self.shard.call("get", ids)
-        entries = [to_entry(one, payload) if payload else None for one, payload in zip(ids, payloads, strict=True)]
+        asked = [one for one in ids if self.shard.may_have(one)]
+        found = dict(zip(asked, await self.shard.call("get", asked), strict=True)) if asked else {}
+        entries = [to_entry(one, payload) if (payload := found.get(one)) else None for one in ids]
         return [entry if entry is not None and entry.is_live(now) else None for entry in entries]
 
     async def nearest(self, questions: Sequence[Question], now: float) -> Sequence[Sequence[Candidate]]:
