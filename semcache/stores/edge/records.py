@@ -11,7 +11,9 @@
 3. The state is the payload's alone: searches go by it.
 4. An entry that is replaced or removed loses its record here. The next index begins with none: what is copied to it
    has its record in its payload.
-5. SQLite's log is written over to the file by a thread: that waits for the disk, 12 ms every fifty writes, and no search
+5. As long as there are few, all of them are in memory too, and reading asks nobody: right after an inference, when nothing of
+   SQLite is in the caches any more, its answer took half as long again as the entry itself.
+6. SQLite's log is written over to the file by a thread: that waits for the disk, 12 ms every fifty writes, and no search
    has to. Between two times the log grows by what so many writes hold, some megabytes.
 """
 
@@ -20,16 +22,20 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
 Row: TypeAlias = tuple[UUID, Sequence[float], float]
 """Id, the payload's `record` without its state, and worth."""
+Kept: TypeAlias = tuple[Sequence[float], float]
+"""The same without the id."""
 
 # Ids in one statement; SQLite's own bound on parameters is 999 in old versions.
 _IDS_MAX = 500
+# Records that are in memory too: 11 MB. With more, none are, until the next index begins with none.
+_KEPT_MAX = 32_768
 # Writes between two times that the log is written over: as many pages as SQLite itself would wait for.
 _WRITES_BETWEEN = 64
 
@@ -47,8 +53,7 @@ class Records:
             "CREATE TABLE IF NOT EXISTS records (id BLOB PRIMARY KEY, hits INT, right INT, wrong INT, used_at REAL,"
             " worth REAL) WITHOUT ROWID"
         )
-        # Most searches are answered without asking: there is none until something was used.
-        self._is_empty = self._file.execute("SELECT 1 FROM records").fetchone() is None
+        self._kept = self._read_all()
         self._writes = 0
         self._tidying: threading.Thread | None = None
 
@@ -59,31 +64,49 @@ class Records:
             with self._file:
                 self._file.execute("BEGIN")
                 self._file.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", made)
-            self._is_empty = False
+            if self._kept is not None:
+                self._kept |= {str(one): (numbers, worth) for one, numbers, worth in rows}
+                if len(self._kept) > _KEPT_MAX:
+                    self._kept = None
             self._wrote()
 
     def of(self, ids: Sequence[UUID]) -> Mapping[UUID, Row]:
         """Return the records that are here."""
-        found: dict[UUID, Row] = {}
-        for part in [] if self._is_empty else _parts(ids):
-            query = f"SELECT * FROM records WHERE id IN ({_marks(part)})"  # noqa: S608 - question marks
-            for one, *numbers, worth in self._file.execute(query, part):
-                found[UUID(bytes=one)] = (UUID(bytes=one), numbers, worth)
-        return found
+        found = self._find([str(one) for one in ids])
+        return {UUID(one): (UUID(one), numbers, worth) for one, (numbers, worth) in found.items()}
 
     def drop(self, ids: Iterable[UUID]) -> None:
         """Forget records."""
-        for part in [] if self._is_empty else _parts([*ids]):
-            self._file.execute(f"DELETE FROM records WHERE id IN ({_marks(part)})", part)  # noqa: S608 - as above
+        for part in _parts([one for one in ids if self._kept is None or str(one) in self._kept]):
+            self._file.execute(f"DELETE FROM records WHERE id IN ({_marks(part)})", part)  # noqa: S608 - question marks
+            if self._kept is not None:
+                for one in part:
+                    self._kept.pop(str(UUID(bytes=one)), None)
             self._wrote()
 
     def merge(self, payloads: Mapping[str, dict[str, Any]]) -> None:
         """Put what is here into payloads, which are named by their ids."""
-        for one, numbers, worth in () if self._is_empty else self.of([UUID(each) for each in payloads]).values():
-            payload = payloads[str(one)]
+        for one, (numbers, worth) in self._find(payloads).items():
+            payload = payloads[one]
             payload |= {"record": [payload["record"][0], *numbers]}
             if "worth" in payload:
                 payload["worth"] = worth
+
+    def _find(self, ids: Collection[str]) -> Mapping[str, Kept]:
+        if self._kept is not None:
+            return {one: self._kept[one] for one in ids if one in self._kept}
+        found = {}
+        for part in _parts([UUID(one) for one in ids]):
+            query = f"SELECT * FROM records WHERE id IN ({_marks(part)})"  # noqa: S608 - as above
+            for one, *numbers, worth in self._file.execute(query, part):
+                found[str(UUID(bytes=one))] = (numbers, worth)
+        return found
+
+    def _read_all(self) -> dict[str, Kept] | None:
+        rows = self._file.execute(f"SELECT * FROM records LIMIT {_KEPT_MAX + 1}").fetchall()  # noqa: S608 - a number
+        if len(rows) > _KEPT_MAX:
+            return None
+        return {str(UUID(bytes=one)): (numbers, worth) for one, *numbers, worth in rows}
 
     def close(self) -> None:
         """Let the file go."""
