@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
+from tokenizers.pre_tokenizers import Whitespace
 
-from semcache.embedder import Embedder
+from semcache.embedder import Embedder, Tokens
 from semcache.embedders.model_folder import read
 from semcache.embedders.onnx import OnnxEmbedder, OnnxModel
 from semcache.embedders.sentence import SentenceEmbedder
@@ -208,3 +211,13 @@ def test_the_vector_of_a_text_is_the_mean_of_its_tokens() -> None:
     (whole,), _ = model.embed([text])
 
     assert float(mean @ whole / np.linalg.norm(mean)) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_a_vocabulary_of_pieces_does_not_know_is_counted() -> None:
+    _, graph, _ = read(model_folder("fp32"))
+    tokenizer = Tokenizer(Unigram([("<unk>", 0.0), ("known", -1.0)], 0))
+    tokenizer.pre_tokenizer = Whitespace()  # type: ignore[assignment] # its stubs know no setter
+
+    _, tokens = OnnxModel(graph, tokenizer.to_str().encode(), 8).embed(["known zzz known"])
+
+    assert tokens == [Tokens(3, 1)]

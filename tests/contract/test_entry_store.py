@@ -625,3 +625,11 @@ async def test_what_is_pending_can_be_removed_alone(store: EntryStore) -> None:
     removed = await store.remove(Selector(ids=(entry("pending").id, entry("served").id), state=State.PENDING), 10)
 
     assert (removed, await left(store)) == (1, {"served"})
+
+
+async def test_evicting_more_than_there_is_takes_what_there_is(store: EntryStore) -> None:
+    await store.add([row("a"), row("b"), row("elsewhere", namespace="sales")])
+
+    assert await store.evict("support", 3) == 2
+
+    assert await left(store) == {"elsewhere"}

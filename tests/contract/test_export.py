@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import runpy
 import shutil
 import sys
 from collections.abc import Callable
@@ -256,14 +257,6 @@ def test_the_command_says_what_it_made_and_what_it_refused(make: Make, tmp_path:
     assert (refused.exit_code, "tiny-int8: int8 is built for BERT alone" in refused.output) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [("sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2"), ("models/BGE-small", "bge-small")],
-)
-def test_a_model_is_called_by_the_end_of_its_name(model: str, expected: str) -> None:
-    assert sources.name_of(model) == expected
-
-
 class Original:
     """What is used of a model of sentence-transformers, where that is not installed."""
 
@@ -310,13 +303,6 @@ def test_an_embedder_has_its_model_from_there_too() -> None:
     assert load_model("known").name == "known"
     with pytest.raises(EmbedUnavailable, match="cannot load the model: un/known"):
         load_model("un/known")
-
-
-def test_weights_that_cannot_be_fetched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-
-    with pytest.raises(ExportError, match="cannot be fetched"):
-        sources.fetch(tmp_path)
 
 
 def test_a_weight_that_is_missing_is_named(make: Make) -> None:
@@ -373,3 +359,18 @@ if HAS_ORIGINAL:  # pragma: no cover - PyTorch is not installed with the tests; 
         kept = export(folder, tmp_path / "out", "tiny", "fp32")
 
         assert (kept.similarity_min >= SIMILARITY_MIN["fp32"], kept.window_tokens) == (True, tiny_bert.WINDOW)
+
+
+@pytest.mark.usefixtures("package")
+def test_the_command_says_where_it_wrote_what_the_original_computes(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make()
+    path = tmp_path / "recorded" / f"{revision_of(folder)}.json"
+    path.unlink()
+    monkeypatch.setattr(sys, "argv", ["semcache.export", str(folder)])
+
+    runpy.run_module("semcache.export", run_name="__main__")
+
+    assert capsys.readouterr().out == f"{path}\n"
+    assert list(json.loads(path.read_text())["texts"]) == list(reference.TEXTS)

@@ -443,3 +443,60 @@ async def test_without_room_a_store_that_refuses_writes_is_left_to_answer_lookup
 
         assert store.shard.pid == before
         assert await numbers(store) == {1}
+
+
+async def test_a_store_whose_folder_cannot_be_made_is_named(tmp_path: Path) -> None:
+    stores = EdgeStores(EdgeSettings(folder=str(tmp_path)))
+    await stores.start()
+    (tmp_path / "models" / MODEL.slug).write_text("no folder")
+
+    with pytest.raises(StoreUnavailable, match=rf"the store of {MODEL.slug} cannot be opened: .*File exists"):
+        await stores.open(MODEL)
+    await stores.stop()
+
+
+async def test_what_cannot_be_written_to_the_root_has_not_happened(tmp_path: Path) -> None:
+    stores = EdgeStores(EdgeSettings(folder=str(tmp_path)))
+    await stores.start()
+    (tmp_path / "epochs.json").mkdir()
+    (tmp_path / "notes").write_text("no folder")
+
+    with pytest.raises(StoreUnavailable, match=r"epochs.json cannot be written: Is a directory"):
+        await stores.advance_epoch("support", NOW)
+    with pytest.raises(StoreUnavailable, match=r"notes/topic cannot be written: Not a directory"):
+        await stores.note("topic", "name", "text")
+    assert await stores.moments(["support"]) == [Moment(0, 0)]
+    await stores.stop()
+
+
+async def test_an_engine_that_does_not_open_again_is_tried_until_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1")])
+        config = tmp_path / "s" / "models" / MODEL.slug / "1" / "edge_config.json"
+        right = config.read_text()
+        config.write_text("{")
+        os.kill(store.shard.pid, signal.SIGKILL)
+        await until(lambda: not store.is_healthy)
+        with pytest.raises(StoreUnavailable):
+            await store.count(Selector())
+        await until(lambda: "attempt 1 to start the store's process again" in caplog.text)
+        config.write_text(right)
+
+        await until_answered(store)
+        assert await numbers(store) == {1}
+
+
+async def test_an_old_folder_that_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "s" / "models" / MODEL.slug
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1")])
+        # On another disk, say; the link itself is not followed when it is removed.
+        (folder / "1").rename(tmp_path / "elsewhere")
+        (folder / "1").symlink_to(tmp_path / "elsewhere")
+
+        with pytest.raises(StoreUnavailable, match=r"/1 could not be removed: .*symbolic link"):
+            await store.shard.build_index()
+
+        assert await numbers(store) == {1}

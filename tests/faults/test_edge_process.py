@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from semcache.errors import StoreUnavailable
+from semcache.stores.edge.frames import read_frame, write_frame
+from semcache.stores.edge.lock import lock
 from semcache.stores.edge.process import EngineProcess
 from tests.fakes.entries import DIMENSIONS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -61,3 +68,26 @@ async def test_what_never_started_answers_nothing_and_can_be_stopped(tmp_path: P
     with pytest.raises(StoreUnavailable, match="not running"):
         await engine.call("count", timeout_seconds=1.0)
     assert engine.pid == 0
+
+
+def test_an_engine_whose_service_dies_while_it_answers_leaves_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "semcache.stores.edge.engine", str(tmp_path / "1"), str(DIMENSIONS), "1", "0", "9"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        read_frame(process.stdout)
+        process.stdout.close()
+        write_frame(process.stdin, (1, "count", ([],)))
+        said = process.stderr.read()
+
+    assert (process.returncode, said) == (0, b"")
+
+
+def test_a_folder_that_another_process_keeps_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
+    kept = lock(tmp_path / "1", 1.0)
+
+    with pytest.raises(TimeoutError, match=r"another process has .*/3"):
+        lock(tmp_path / "3", 0.05)
+    os.close(kept)
+    os.close(lock(tmp_path / "3", 0.0))

@@ -172,11 +172,12 @@ async def test_who_may_not_ask_the_cache_or_not_store_has_the_models_answer(
     assert "password" not in caplog.text
 
 
+@pytest.mark.parametrize("namespace", ["guarded", "nowhere"])
 async def test_without_a_loop_too_what_the_cache_does_not_take_is_asked_of_the_model(
-    served: Served, upstream: Upstream
+    served: Served, upstream: Upstream, namespace: str
 ) -> None:
     def ask() -> list[str]:
-        cache = BlockingCacheClient(served.target, namespace="guarded", tenant="other")
+        cache = BlockingCacheClient(served.target, namespace=namespace, tenant="other")
         with cache, OpenAI(base_url=f"http://{upstream.address}/v1", api_key="x", max_retries=0) as plain:
             create = cached(plain, cache).chat.completions.create
             whole = create(**ASKED).choices[0].message.content.strip()

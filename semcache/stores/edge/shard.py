@@ -261,7 +261,7 @@ class Shard:
         try:
             await asyncio.to_thread(shutil.rmtree, old.folder)
         except OSError as error:
-            raise StoreUnavailable(f"{old.folder} could not be removed: {error.strerror}") from error
+            raise StoreUnavailable(f"{old.folder} could not be removed: {error.strerror or error}") from error
 
     async def _copy(self, target: EngineProcess) -> None:
         start: str | None = None

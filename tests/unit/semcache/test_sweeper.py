@@ -358,3 +358,7 @@ async def test_stores_that_cannot_be_listed_are_told_and_swept_later(
 
     assert "sweeping: away" in caplog.text
     assert bench.registry.counter("weir.semcache.sweep_failures").value == 1
+
+
+async def test_where_nothing_was_ever_stored_a_purge_has_nothing_to_wait_for(bench: Bench) -> None:
+    assert await bench.sweeper().purge(Selector()) == (0, True)

@@ -132,3 +132,20 @@ async def test_texts_that_wait_are_bounded_and_refused_at_the_end(bench: Bench) 
     for refused in (waiting, bench.begin("i")):
         with pytest.raises(EmbedUnavailable):
             await refused
+
+
+def test_the_thread_ends_where_its_loop_has_ended_before() -> None:
+    bench = Bench()
+
+    async def leave_at_work() -> None:
+        bench.queue.start()
+        bench.begin("a")
+        await bench.until_at_work()
+
+    asyncio.run(leave_at_work())
+    thread = bench.queue._thread
+    bench.gate.set()
+
+    assert thread is not None
+    thread.join(30)
+    assert not thread.is_alive()

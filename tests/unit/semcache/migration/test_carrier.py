@@ -298,3 +298,13 @@ async def test_a_spare_that_was_given_up_is_asked_no_more(pair: Pair) -> None:
 
     assert await prompts_of(pair.new) == set(MANY) - {"prompt 3"}
     assert await prompts_of(pair.old) == set(MANY)
+
+
+async def test_text_is_in_files_since_it_is_in_those_of_either_store(pair: Pair) -> None:
+    view = pair.new_view
+    nothing = await view.removed_at()
+    pair.new.removed = 20.0
+    one = await view.removed_at()
+    pair.old.removed = 10.0
+
+    assert (nothing, one, await view.removed_at()) == (None, 20.0, 10.0)
