@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from semcache.answers import Answer, Ask, Kept, Lease, Offer, Outcome, Reason
 from semcache.backends import Backend, Backends
@@ -33,7 +33,7 @@ from semcache.tallies import Tally
 from semcache.tickets import Ticket
 from semcache.upkeep import Upkeep
 from serving.clock import Clock
-from serving.metrics import Registry
+from serving.metrics import Counter, Registry
 
 log = logging.getLogger(__name__)
 
@@ -72,20 +72,23 @@ class Cache:
         self._waiting = 0
         self._searches: set[asyncio.Task[None]] = set()
         self._tallies: dict[str, Tally] = {}
+        # Those of the registry, found without their labels.
+        self._ended: dict[tuple[str, Outcome, Reason, str], Counter] = {}
         self._late = registry.counter("weir.semcache.searches.late")
         self._failed = registry.counter("weir.semcache.searches.failed")
         registry.gauge("weir.semcache.lookups.waiting", lambda: self._waiting)
 
     def tally(self, namespace: Namespace) -> Tally:
         """Return what was counted of a namespace."""
-        return self._tallies.setdefault(namespace.name, Tally())
+        known = self._tallies.get(namespace.name)
+        return known if known is not None else self._tallies.setdefault(namespace.name, Tally())
 
     async def lookup(self, asks: Sequence[Ask]) -> Sequence[Answer | Later]:
         """Answer a batch; who waits for a fetch, or has more time than others, is answered later."""
         drafts = [draft(ask) for ask in asks]
         opened = [each for each in drafts if each.is_open]
-        searching = self._begin(opened) if opened else None
         first = min((each.ask.deadline for each in opened), default=0.0)
+        searching = await self._alone(opened[0]) if len(opened) == 1 else self._begin(opened) if opened else None
         if searching is not None:
             await self._until(searching, first)
         return [self._answer(each, searching, first) for each in drafts]
@@ -132,13 +135,33 @@ class Cache:
 
     # -- a search ------------------------------------------------------------------------------
 
+    async def _alone(self, each: Draft) -> asyncio.Task[None] | None:
+        """Search for one lookup; return what then takes a lease for it, if it is to have one.
+
+        Its deadline is the search's, so nothing goes on without it, and no task has to be made and waited for.
+        """
+        await self._find([each])
+        return self._go(self._take_leases([each])) if _may_fetch(each) else None
+
     def _begin(self, drafts: Sequence[Draft]) -> asyncio.Task[None]:
-        searching = asyncio.create_task(self._run(drafts))
+        return self._go(self._run(drafts))
+
+    def _go(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        searching = asyncio.create_task(run)
         self._searches.add(searching)
         searching.add_done_callback(self._searches.discard)
         return searching
 
     async def _run(self, drafts: Sequence[Draft]) -> None:
+        await self._find(drafts)
+        # Not within the search's time: a lease that was granted and not heard of would keep others waiting.
+        await self._take_leases(drafts)
+
+    async def _take_leases(self, drafts: Sequence[Draft]) -> None:
+        if wanted := [self._take_lease(each) for each in drafts if _may_fetch(each)]:
+            await asyncio.gather(*wanted)
+
+    async def _find(self, drafts: Sequence[Draft]) -> None:
         last = max(each.ask.deadline for each in drafts)
         try:
             async with asyncio.timeout(max(0.0, last - self._clock.steady())):
@@ -151,9 +174,6 @@ class Cache:
         except Exception:  # whatever it is, callers can fetch for themselves; what they asked is in no log
             self._failed.add()
             log.exception("a search of %d lookups failed", len(drafts))
-        # Not within the timeout: a lease that was granted and not heard of would keep others waiting.
-        if wanted := [self._take_lease(each) for each in drafts if _may_fetch(each)]:
-            await asyncio.gather(*wanted)
 
     def _by_backend(self, drafts: Sequence[Draft]) -> Mapping[Backend, Sequence[Draft]]:
         groups: dict[Backend, list[Draft]] = {}
@@ -174,9 +194,9 @@ class Cache:
         if each.is_answered:
             await self._fills.release(lease_id)
         elif lease_id:
-            each.answer = replace(each.answer, lease=Lease(lease_id, ttl_seconds))
+            each.answer = each.answer._replace(lease=Lease(lease_id, ttl_seconds))
         elif awaited is not None:
-            each.answer = replace(each.answer, reason=Reason.FILLING, step="lease")
+            each.answer = each.answer._replace(reason=Reason.FILLING, step="lease")
             each.awaited = awaited if waits else None
 
     def _is_near(self, each: Draft) -> IsNear:
@@ -250,13 +270,17 @@ class Cache:
 
     def _count(self, namespace: Namespace, each: Draft) -> None:
         answer = each.answer
-        self._registry.counter(
-            "weir.semcache.lookups",
-            ns=namespace.name,
-            outcome=answer.outcome.name.lower(),
-            reason=answer.reason.name.lower(),
-            step=answer.step,
-        ).add()
+        ended = (namespace.name, answer.outcome, answer.reason, answer.step)
+        counter = self._ended.get(ended)
+        if counter is None:
+            counter = self._ended[ended] = self._registry.counter(
+                "weir.semcache.lookups",
+                ns=namespace.name,
+                outcome=answer.outcome.name.lower(),
+                reason=answer.reason.name.lower(),
+                step=answer.step,
+            )
+        counter.add()
         if answer.guard:
             self._registry.counter("weir.semcache.guards", ns=namespace.name, guard=answer.guard).add()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from semcache.answers import Answer, Ask, Offer, Outcome, Reason
@@ -14,7 +14,7 @@ from semcache.invalidation import Moment
 from semcache.judging import Judgement
 from semcache.namespaces import Namespace
 from semcache.scope import canonical_json, entry_id
-from semcache.tickets import Ticket, whose, write
+from semcache.tickets import Ticket, new_nonce, whose, write
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Draft:
     """Whether a better answer may come."""
     is_answered: bool = False
     """Whether the caller has his answer, or has gone: nothing may be taken for him any more."""
-    moment: Moment = field(default_factory=Moment)
+    moment: Moment = Moment()  # noqa: RUF009 - it never changes
     """When it was asked, by what had been invalidated."""
     backend: Backend | None = None
     """Model and store that answer for it."""
@@ -43,7 +43,7 @@ class Draft:
 
     def settle(self, outcome: Outcome, reason: Reason, step: str) -> None:
         """End it with an answer that has nothing to serve."""
-        self.answer = replace(self.answer, outcome=outcome, reason=reason, step=step)
+        self.answer = self.answer._replace(outcome=outcome, reason=reason, step=step)
         self.is_open = False
 
     def expect(self, reason: Reason, step: str) -> None:
@@ -56,8 +56,7 @@ class Draft:
         candidate = judgement.candidate
         if candidate is not None:
             self.entry = candidate.entry
-            self.answer = replace(
-                self.answer,
+            self.answer = self.answer._replace(
                 entry_id=candidate.id,
                 similarity=candidate.similarity,
                 confidence=judgement.ruling.confidence,
@@ -67,8 +66,7 @@ class Draft:
     def hit(self, outcome: Outcome, step: str, entry: Entry, now: float) -> None:
         """End it with an entry."""
         is_exact = outcome is Outcome.EXACT
-        self.answer = replace(
-            self.answer,
+        self.answer = self.answer._replace(
             outcome=outcome,
             reason=Reason.NONE,
             step=step,
@@ -98,10 +96,11 @@ class Draft:
             self.moment,
             answer.entry_id,
             score,
-            similarity=answer.similarity,
-            whose=whose(self.scope_id, self.ask.scope.tenant),
+            new_nonce(),
+            answer.similarity,
+            whose(self.scope_id, self.ask.scope.tenant),
         )
-        self.answer = replace(self.answer, lookup_id=write(ticket), scope_id=self.scope_id)
+        self.answer = self.answer._replace(lookup_id=write(ticket), scope_id=self.scope_id)
 
     @property
     def exact_only_reason(self) -> Reason:
@@ -135,7 +134,7 @@ def draft(ask: Ask) -> Draft:
         made.settle(Outcome.BYPASS, Reason.DISABLED, "scope")
     elif missing := namespace.missing(ask.scope):
         made.settle(Outcome.BYPASS, Reason.MISSING_SCOPE, "scope")
-        made.answer = replace(made.answer, missing=missing)
+        made.answer = made.answer._replace(missing=missing)
     elif _is_too_long(namespace, ask):
         made.settle(Outcome.BYPASS, Reason.TOO_LONG, "scope")
     return made

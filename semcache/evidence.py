@@ -63,7 +63,12 @@ class Evidence:
         # Above the last one: requests of a batch come at one time, and are several.
         self._stamp = max(int(now * _MICROS) * ORIGINS + self._origin, self._stamp + ORIGINS)
         self.version += 1
-        insort(self._requests, Request(self._stamp, -math.inf if score is None else round(score, _DIGITS)))
+        request = Request(self._stamp, -math.inf if score is None else round(score, _DIGITS))
+        # Nearly always the newest; what another replica noted may be newer.
+        if self._requests and request < self._requests[-1]:
+            insort(self._requests, request)
+        else:
+            self._requests.append(request)
         if len(self._requests) > self._requests_max:
             del self._requests[0]
 

@@ -24,6 +24,9 @@ def normalise(text: str) -> str:
     NFKC: x² is not x2). Runs of blanks become one only in a prompt of one line
     without literals: elsewhere indentation and spacing can be the question.
     """
+    # Most prompts: nothing below has anything to do but with their blanks, and six patterns are a lot to find that out.
+    if text.isascii() and text.isprintable():
+        return text.rstrip() if "`" in text or '"' in text else " ".join(text.split())
     text = _LINE_END.sub("\n", text)
     text = _CONTROL.sub("", _INVISIBLE.sub("", text))
     text = unicodedata.normalize("NFC", text).translate(_PLAIN_QUOTES)

@@ -203,6 +203,9 @@ class EntryStores(Protocol):
     async def moments(self, namespaces: Sequence[str]) -> Sequence[Moment]:
         """Return epochs and marks as all replicas see them now."""
 
+    def known_moments(self, namespaces: Sequence[str]) -> Sequence[Moment] | None:
+        """Return what `moments` would, where nobody has to be asked for it; None where somebody has to."""
+
     async def advance_epoch(self, namespace: str, now: float) -> int:
         """Give the namespace an epoch above all it had, durable when this returns; return it.
 

@@ -14,7 +14,7 @@ from semcache.deixis import is_deictic
 from semcache.entry import EntryId
 from semcache.invalidation import Moment
 from semcache.scope import entry_id
-from semcache.tickets import Ticket, write
+from semcache.tickets import Ticket, new_nonce, write
 from semcache.verifier import fitted
 from semcache.verifier.reading import read
 
@@ -40,13 +40,13 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
 
 def _steps(count: int) -> Steps:
     prompts, candidates, verifier = paraphrases(count), questions(count), fitted.load().verifier
-    ticket = Ticket("bench", SCOPE, Moment(), EntryId(entry_id(SCOPE, prompts[0])), 3.2, similarity=0.98)
+    entry = EntryId(entry_id(SCOPE, prompts[0]))
     return {
         "the id of a prompt": lambda number: entry_id(SCOPE, prompts[number]),
         "whether it stands by itself": lambda number: is_deictic(prompts[number]),
         "taking a prompt apart": lambda number: read(prompts[number]),
         "the verdict on a candidate": lambda number: verifier.verify(prompts[number], candidates[number], 0.98),
-        "the name of a lookup": lambda _: write(ticket),
+        "the name of a lookup": lambda _: write(Ticket("bench", SCOPE, Moment(), entry, 3.2, new_nonce(), 0.98)),
     }
 
 

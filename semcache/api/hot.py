@@ -77,8 +77,10 @@ class Hot:
         namespace = rights.find(self._source.current, request.namespace)
         scope = read_scope(namespace.name, request.scope)
         rights.check(namespace, call.caller, Role.LOOKUP, scope.tenant)
-        wanted_seconds = read_seconds("deadline", request.deadline) or self._settings.lookup_timeout
-        deadline = self._clock.steady() + min(wanted_seconds, self._settings.lookup_timeout)
+        lookup_seconds = self._settings.lookup_timeout
+        if request.HasField("deadline"):
+            lookup_seconds = min(read_seconds("deadline", request.deadline) or lookup_seconds, lookup_seconds)
+        deadline = self._clock.steady() + lookup_seconds
         return Ask(
             namespace,
             scope,
@@ -89,7 +91,7 @@ class Hot:
             confidence_min=read_share("min_confidence", request.min_confidence),
             is_exact_only=request.exact_only,
             wants_lease=request.lease,
-            fill_wait_seconds=read_seconds("fill_wait", request.fill_wait),
+            fill_wait_seconds=read_seconds("fill_wait", request.fill_wait) if request.HasField("fill_wait") else 0.0,
         )
 
     def _offer(self, call: Call) -> Offer:

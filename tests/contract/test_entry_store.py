@@ -518,6 +518,13 @@ async def test_an_epoch_starts_at_nothing_and_only_grows(stores: EntryStores) ->
     assert seen == [0, 0, base, base + 1, base + 2, base + 1000, 0, base + 1000]
 
 
+async def test_a_moment_that_is_known_is_the_one_that_would_be_told(stores: EntryStores) -> None:
+    await stores.advance_epoch("support", 5.0)
+    told = await stores.moments(["support", "sales"])
+
+    assert stores.known_moments(["support", "sales"]) in (None, told)
+
+
 async def test_a_note_says_what_was_noted_last(stores: EntryStores) -> None:
     texts = {f"gate {number} of 日本/..": json.dumps({"n": number, "long": "x" * 2_000}) for number in range(20)}
     for name, text in texts.items():

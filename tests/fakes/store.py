@@ -152,6 +152,9 @@ class FakeStores:
             for name in namespaces
         ]
 
+    def known_moments(self, namespaces: Sequence[str]) -> None:
+        """Like a server's: it has to be asked."""
+
     async def invalidate(self, namespace: str, subjects: Collection[str], now: float) -> int:
         (before,) = await FakeStores.moments(self, [namespace])
         mark = max(before.mark + 1, int(now * 1000))

@@ -133,6 +133,9 @@ class QdrantStores:
             for namespace in namespaces
         ]
 
+    def known_moments(self, namespaces: Sequence[str]) -> None:
+        """Return nothing: another replica may have advanced them."""
+
     async def advance_epoch(self, namespace: str, now: float) -> int:
         """Advance an epoch."""
         (before,) = await self.moments([namespace])

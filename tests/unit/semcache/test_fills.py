@@ -13,6 +13,7 @@ from semcache.answers import Answer, Outcome, Reason, Turn
 from semcache.entry import EntryId, ScopeId
 from semcache.errors import LeaseError
 from semcache.fills import Fills, Wish, read_note
+from semcache.invalidation import Moment
 from semcache.leases.memory import MemoryLeases
 from semcache.prompt import normalise
 from semcache.scope import Scope
@@ -27,7 +28,7 @@ WISH = {"wants_lease": True, "fill_wait_seconds": 30.0}
 
 
 def wish(prompt: str, history: str) -> Wish:
-    return Wish(ScopeId("s"), EntryId("e"), 0, prompt, history, np.array([1.0, 0.0], np.float32))
+    return Wish(ScopeId("s"), EntryId("e"), Moment(), prompt, history, np.array([1.0, 0.0], np.float32))
 
 
 @given(st.text(), st.text())

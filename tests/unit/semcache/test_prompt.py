@@ -30,3 +30,8 @@ def test_texts_that_no_reader_tells_apart_have_one_spelling(written: str, normal
 @given(st.text())
 def test_doing_it_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
+
+
+@given(st.text(" ab`\"'?", max_size=20) | st.text(st.characters(codec="ascii"), max_size=40))
+def test_a_plain_prompt_is_spelt_as_any_other(text: str) -> None:
+    assert normalise(text) == normalise(f"\u200b{text}")

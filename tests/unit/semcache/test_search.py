@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from semcache.answers import Answer, Outcome, Reason, Turn
 from semcache.entry import Record, State
 from semcache.errors import StoreUnavailable
+from semcache.invalidation import Moment
 from semcache.scope import Scope
 from tests.fakes.caches import SURE_ABOVE, completion, make_world, namespace
 
@@ -398,3 +399,16 @@ async def test_what_the_model_could_not_read_is_found_by_the_same_words_only(sto
     outcomes = [(await world.lookup(prompt)).outcome for prompt in (stored, asked)]
 
     assert outcomes == [Outcome.EXACT, Outcome.MISS]
+
+
+async def test_where_the_moment_is_known_nobody_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await make_world()
+    await world.store_one(PASSWORD)
+
+    async def never(names: Any) -> Any:
+        raise StoreUnavailable(f"asked for {names}")
+
+    monkeypatch.setattr(world.stores, "moments", never)
+    monkeypatch.setattr(world.stores, "known_moments", lambda names: [Moment() for _ in names])
+
+    assert told(await world.lookup(PASSWORD)) == (Outcome.EXACT, Reason.NONE, "exact")
