@@ -114,6 +114,10 @@ class EdgeSettings(Group):
     one; 0: only the number counts."""
     index_threads: int = Field(default=1, ge=1)
     """Threads that build an index, at low priority."""
+    warm_bytes_max: int = Field(default=536_870_912, ge=0)
+    """Entries that are read ahead into the system's page cache when a store is opened, or a new index of it: without
+    that, one that is read for the first time is waited for as long as the disk takes. The system drops them where memory
+    is needed; 0: nothing is read ahead."""
     known_bytes_max: int = Field(default=33_554_432, ge=0)
     """Memory for what is known of the entries that there are, so that a prompt that is new costs no question to the
     store: 4 to 8 bytes for each entry, twice that while it is made anew. Where that is more than this, more new prompts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import mmap
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -74,6 +76,15 @@ def verbs(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(store.shard, "call", noting)
     return told
+
+
+def resident_share(path: Path, size: int) -> float:
+    """Return how much of the first so many bytes of a file is in the page cache."""
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as mapped:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages) == 0
+    return sum(page & 1 for page in pages.raw) / len(pages)
 
 
 async def until_known(store: EdgeStore) -> None:
@@ -222,6 +233,16 @@ async def test_the_nearest_brings_its_entry_where_it_is_near_enough(store: EdgeS
     found = await store.nearest(questions, NOW)
 
     assert [first.entry for first, *_ in found] == [None, *await store.get(ids(3)[1:], NOW)]
+
+
+async def test_entries_of_the_next_index_are_in_memory_before_they_are_asked_for(store: EdgeStore) -> None:
+    folder = store.shard._engine.folder.parent
+    await store.compact()
+
+    written = {path: path.stat().st_blocks * 512 for path in folder.glob("2/segments/*/payload_storage/page_0.dat")}
+    async with asyncio.timeout(50):
+        while min(resident_share(*each) for each in written.items() if each[1]) < 1:  # noqa: ASYNC110 - a thread of the engine reads
+            await asyncio.sleep(0.01)
 
 
 async def test_the_next_index_has_the_records(store: EdgeStore) -> None:

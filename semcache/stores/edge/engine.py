@@ -22,6 +22,7 @@ import os
 import pickle
 import shutil
 import sys
+import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from semcache.stores.edge.frames import read_frame, write_frame
 from semcache.stores.edge.lock import lock
 from semcache.stores.edge.records import Records, Row
 from semcache.stores.edge.remains import Remains
+from semcache.stores.edge.warming import warm
 
 Condition: TypeAlias = tuple[str, str, Any]
 Point: TypeAlias = tuple[str, bytes, dict[str, Any]]
@@ -375,14 +377,15 @@ def _floats(vector: bytes) -> list[float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run: FOLDER DIMENSIONS INDEX_THREADS NICE OPEN_TIMEOUT_SECONDS."""
-    folder, dimensions, index_threads, nice, timeout_seconds = arguments
+    """Run: FOLDER DIMENSIONS INDEX_THREADS NICE OPEN_TIMEOUT_SECONDS WARM_BYTES_MAX."""
+    folder, dimensions, index_threads, nice, timeout_seconds, warm_bytes_max = arguments
     os.umask(0o077)
     os.nice(int(nice))
     engine = Engine(Path(folder), int(dimensions), int(index_threads))
     writer = sys.stdout.buffer
     lock(Path(folder), float(timeout_seconds))
     engine.open()
+    threading.Thread(target=warm, args=(Path(folder), int(warm_bytes_max)), daemon=True).start()
     write_frame(writer, (0, True, os.getpid()))
     try:
         serve(engine, sys.stdin.buffer, writer)

@@ -53,11 +53,14 @@ class _Frames(asyncio.Protocol):
 class EngineProcess:
     """One engine on one folder."""
 
-    def __init__(self, folder: Path, dimensions: int, *, index_threads: int = 1, calls_max: int = 1024) -> None:
+    def __init__(
+        self, folder: Path, dimensions: int, *, index_threads: int = 1, calls_max: int = 1024, warm_bytes_max: int = 0
+    ) -> None:
         self.folder = folder
         self._dimensions = dimensions
         self._index_threads = index_threads
         self._calls_max = calls_max
+        self._warm_bytes_max = warm_bytes_max
         self._process: subprocess.Popen[bytes] | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._stdout: asyncio.ReadTransport | None = None
@@ -81,7 +84,7 @@ class EngineProcess:
         Raises:
             StoreUnavailable: it cannot be opened; the reason is on standard error.
         """
-        numbers = (self._dimensions, self._index_threads, nice, timeout_seconds / 2)
+        numbers = (self._dimensions, self._index_threads, nice, timeout_seconds / 2, self._warm_bytes_max)
         command = [sys.executable, "-m", "semcache.stores.edge.engine", str(self.folder), *map(str, numbers)]
         # Signals of the terminal are the service's: it stops this process when it is done.
         self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module; returns once the child runs, in milliseconds

@@ -331,6 +331,7 @@ class Shard:
             self._dimensions,
             index_threads=self._settings.index_threads,
             calls_max=self._settings.calls_max,
+            warm_bytes_max=self._settings.warm_bytes_max,
         )
 
     def _read_pointer(self) -> int:
