@@ -112,8 +112,16 @@ def _direction_turns(pair: Pair) -> bool:
         return False
     if is_any and a.question == b.question == "who" and _asks_for_object(a) != _asks_for_object(b):
         return True
+    if a.content == b.content and _keeps_order(pair):
+        return False
     turned = {(right, middle, left) for left, middle, right in _places(a, is_any=is_any) if left != right}
     return bool(turned) and not turned.isdisjoint(_places(b, is_any=is_any))
+
+
+def _keeps_order(pair: Pair) -> bool:
+    """Tell that nothing can have changed places between two prompts of the same content, word by word."""
+    content = pair.a.content
+    return len(set(content)) == len(content) and "by" not in pair.a.vocabulary and "by" not in pair.b.vocabulary
 
 
 def _asks_for_object(reading: Reading) -> bool:
