@@ -66,6 +66,9 @@ _PRIVATE = {
     "grpc_client_tls_cacert": "",
     "grpc_server_tls_ca_cert": "",
     "grpc_max_connection_age": 0.0,
+    # Bounded by the relay.
+    "grpc_connections_max": 2**31 - 1,
+    "grpc_streams_max": 2**31 - 1,
 }
 
 _Details: TypeAlias = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]

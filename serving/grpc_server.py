@@ -33,6 +33,9 @@ _PING_INTERVAL_MIN_MS = 5_000
 # The largest C int, which grpcio takes for "never".
 _NEVER_MS = 2**31 - 1
 
+# The largest that gRPC's core takes; it ends the process over the next one.
+_CONNECTIONS_MAX = 2**31 - 2
+
 
 class GrpcServer:
     """One listener: `start` opens it, `stop` lets calls in flight finish."""
@@ -66,7 +69,9 @@ class GrpcServer:
             ssl.SSLError: the TLS files do not fit together.
         """
         self._tls = tls_files(self._settings)
-        server = grpc.aio.server(options=_options(self._settings))
+        server = grpc.aio.server(
+            options=_options(self._settings), maximum_concurrent_rpcs=self._settings.grpc_streams_max
+        )
         server.add_generic_rpc_handlers(self._guarded([self._unary_methods(), *self._handlers]))
         try:
             self.port = self._bind(server)
@@ -156,6 +161,8 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", settings.grpc_max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", min(settings.grpc_connections_max, _CONNECTIONS_MAX)),
+        ("grpc.server_handshake_timeout_ms", min(round(settings.grpc_tls_handshake_timeout * 1000), _NEVER_MS)),
         ("grpc.max_connection_age_ms", _age_ms(settings.grpc_max_connection_age)),
         ("grpc.max_connection_age_grace_ms", min(round(settings.grpc_max_connection_age_grace * 1000), _NEVER_MS)),
         ("grpc.keepalive_time_ms", round(settings.grpc_keepalive_time * 1000)),

@@ -139,11 +139,11 @@ class GrpcSettings(Group):
     """DNS name that a client's certificate must carry; empty: any of the CA. A client without it is sent away, by the
     front after the handshake (UNAVAILABLE), by grpcio at each call (PERMISSION_DENIED)."""
     grpc_tls_handshake_timeout: Wait = 10.0
-    """What a client has for its TLS handshake before the front, and after it, or without TLS, for its first HTTP/2 frame;
-    grpcio gives 120 s."""
+    """What a client has for its TLS handshake, and after it, or without TLS, for its first HTTP/2 frame; with grpcio for
+    both together."""
     grpc_connections_max: Count = 10_000
-    """Connections before the front at a time, handshakes included; further ones are closed at once. Each takes three file
-    descriptors; the process raises its own limit of them as far as the system lets it (`ulimit -H -n`)."""
+    """Connections at a time, handshakes included; further ones are closed at once. Each takes three file descriptors before
+    the front; the process raises its own limit of them as far as the system lets it (`ulimit -H -n`)."""
     grpc_relay_buffer_bytes_max: Count = 256 * 1024
     """What is kept before the front for a peer that reads slowly, per connection and direction; then the other side
     is read no more until it has caught up."""
@@ -159,8 +159,9 @@ class GrpcSettings(Group):
     grpc_max_concurrent_streams: Count = 1024
     """Calls at a time on one connection."""
     grpc_streams_max: Count = 16_384
-    """Calls and streams at a time on all connections before the front, also those whose answers nobody takes: each costs
-    13 KiB until then. Where there are more, the connection with most of them is ended."""
+    """Calls and streams at a time on all connections, also those whose answers nobody takes: each costs 13 KiB until then,
+    with grpcio 23. Where there are more before the front, the connection with most of them is ended; grpcio can end none,
+    and refuses each further one (RESOURCE_EXHAUSTED)."""
     grpc_health_watches_max: Room = 1024
     """Streams of the health service's Watch at a time; beyond it RESOURCE_EXHAUSTED."""
     transport: Literal["auto", "front", "grpcio"] = "auto"
