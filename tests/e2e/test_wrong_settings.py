@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,8 +38,33 @@ def test_what_is_wrong_is_one_line_that_names_it(
         env={**os.environ, **QUIET, "RUNTIME_ROOT": str(tmp_path), **environment},
         text=True,
     )
-    (line,) = service.stderr.splitlines()
+    line = service.stderr.removesuffix("\n")
 
     assert service.returncode == 1
     assert line.startswith("ratelimit: ")
+    assert "\n" not in line
     assert [name for name in named if name not in line] == []
+
+
+def test_the_cache_too_names_what_is_misspelt_and_what_is_missing(tmp_path: Path) -> None:
+    service = subprocess.run(
+        [sys.executable, "-P", "-m", "semcache"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "SEMCACHE_HOST": "127.0.0.1",
+            "SEMCACHE_PORT": "0",
+            "SEMCACHE_EDGE_FOLDR": "here",
+            "USE_STATSD": "false",
+        },
+        text=True,
+    )
+
+    assert service.returncode == 1
+    assert re.fullmatch(
+        r"\S+ \S+ WARNING semcache\.app: SEMCACHE_EDGE_FOLDR is no setting; is SEMCACHE_EDGE_FOLDER meant\?\n"
+        r"semcache: SEMCACHE_NAMESPACES_PATH: .*\n",
+        service.stderr,
+    )
