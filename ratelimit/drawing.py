@@ -18,12 +18,12 @@ Who speaks an API of ours says it (`Wish`), and is never charged for what was re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ratelimit.accounting import RuleStats, account_refund
 from ratelimit.descriptor import Phase
-from ratelimit.draw import Algorithm, Draw, Op, Role, Standing
+from ratelimit.draw import Algorithm, Draw, Op, Role, Standing, Standings
 from ratelimit.limits import Unit
 from ratelimit.plan import Counting, Plan, Step
 from ratelimit.settings import ModeSettings
@@ -184,19 +184,23 @@ def status(
     return _finished(step, index, tightest, draws, standings, stats)
 
 
-def statuses(
-    step: Step, draw: Draw, answers: Iterable[Sequence[Standing]], stats: RuleStats, spans: Spans
-) -> Iterator[Status]:
-    """Yield what `status` returns for each of several equal draws on the one limit of a descriptor."""
+def statuses(step: Step, draw: Draw, answers: Sequence[Standings], stats: RuleStats, spans: Spans) -> Sequence[Status]:
+    """Return what `status` returns for each of several equal draws on the one limit of a descriptor."""
     [counting] = step.countings
-    limit, capacity, near = counting.limit, counting.terms.capacity, counting.near_mark
+    limit, capacity = counting.limit, counting.terms.capacity
+    standings = [standing for (standing,) in answers]
+    _account_each(step, draw, standings, counting.near_mark, stats)
     is_shadow = step.rule is not None and step.rule.shadow_mode
     is_reference, reset_seconds = counting.terms.algorithm is _REFERENCE, spans.of(limit).reset_seconds
-    for (standing,) in answers:
-        _account(step, draw, standing, near, stats)
-        left = capacity - standing.after - standing.held
-        reset = reset_seconds if is_reference else -(-standing.reset_ms // 1000)
-        yield Status(standing.is_over and not is_shadow, limit, max(0, left), reset)
+    return [
+        Status(
+            is_over and not is_shadow,
+            limit,
+            max(0, capacity - after - held),
+            reset_seconds if is_reference else -(-reset_ms // 1000),
+        )
+        for _, after, held, is_over, reset_ms, _ in standings
+    ]
 
 
 def _finished(
@@ -225,6 +229,18 @@ def _is_tighter(one: Status, other: Status) -> bool:
     if one.is_over != other.is_over:
         return one.is_over
     return one.reset_seconds > other.reset_seconds if one.is_over else one.remaining < other.remaining
+
+
+def _account_each(step: Step, draw: Draw, standings: Sequence[Standing], near: int, stats: RuleStats) -> None:
+    """Count the hits of equal draws."""
+    if draw.op is _REFUND or draw.op is _RELEASE or any(one.is_over or one.after > near for one in standings):
+        for standing in standings:
+            _account(step, draw, standing, near, stats)
+    elif draw.op is not _RESERVE:
+        # None is near the limit, as nearly always: all are summed up as one.
+        hits = draw.hits * len(standings)
+        stats.total_hits += hits
+        stats.within_limit += hits
 
 
 def _account(step: Step, draw: Draw, standing: Standing, near: int, stats: RuleStats) -> None:

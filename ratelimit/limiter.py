@@ -275,9 +275,10 @@ class Limiter:
         # Nearly always: one limit, which was asked for each of them.
         if len(steps) == len(wanted.draws) == 1 and len(standings) == len(mine):
             told = drawing.statuses(steps[0], wanted.draws[0], standings, self._stats[steps[0].stats_key], spans)
+            spent = sum([standing.after - standing.before for (standing,) in standings])
+            if self._spenders is not None and spent > 0:
+                self._spenders.add(draft.ask.plan, 0, spent)
             for status, answer in zip(told, standings, strict=True):
-                if self._spenders is not None:
-                    self._spenders.add_drawn(draft.ask.plan, answer)
                 draft.statuses = [status]
                 yield self._verdict(draft, modes, spans, wanted.draws, answer)
             return
