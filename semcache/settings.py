@@ -83,7 +83,8 @@ class EmbedderSettings(Group):
     batch_texts_max: int = Field(default=16, ge=1)
     """Texts in one inference. Those that wait when the model is free go together; nothing waits for more to come."""
     batch_tokens_max: int = Field(default=2_048, ge=1)
-    """Tokens in one inference, padding included: a bound on how long the next text waits for it."""
+    """About how many tokens go to the model at once, at least one text: a bound on how long the next text waits for it.
+    Texts whose lengths differ much are inferred apart, so that none is filled up to the longest."""
     queue_texts_max: int = Field(default=1_024, ge=1)
     """Texts that may wait; beyond it they are refused at once."""
 

@@ -20,6 +20,8 @@ from semcache.export.reference import WORDS
 
 LENGTHS = (3, 8, 20, 60, 120, 240)
 BATCH = 16
+# Tokens of sixteen questions as people ask them: most are short, some are not.
+MIXED = (7, 9, 10, 10, 11, 12, 12, 13, 13, 14, 15, 16, 18, 21, 26, 38)
 
 # Run by another interpreter, which need not have Weir: prints p50 in ms by length for texts given on stdin.
 _ORIGINAL = """
@@ -55,7 +57,7 @@ def encoder(folder: Path) -> Encode:
 
 
 def measure(folders: dict[str, Path], source: Path | None, original: str, rounds: int) -> dict[str, Any]:
-    """Return p50 in ms by length, cosines of int8 to fp32, and texts a second one at a time and together."""
+    """Return p50 in ms by length, cosines of int8 to fp32, and texts a second one at a time, together, and of mixed lengths."""
     texts = {str(length): [text_of(length)] for length in LENGTHS} | {"question": list(questions(50))}
     encoders = {name: encoder(folder) for name, folder in folders.items()}
     figures: dict[str, Any] = {"p50_ms": {name: {} for name in encoders}, "cosine": {}, "per_second": {}}
@@ -93,7 +95,10 @@ def encode_all(folder: Path, texts: Sequence[str]) -> Vectors:
 def _per_second(encode: Encode, texts: list[str]) -> dict[str, float]:
     alone = _time(lambda: [encode([text]) for text in texts])
     together = _time(lambda: [encode(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
-    return {"alone": len(texts) / alone * 1000, "together": len(texts) / together * 1000}
+    mixed = [text_of(length) for length in MIXED]
+    unlike = _time(lambda: [encode(mixed) for _ in range(BATCH)])
+    rates = {"alone": len(texts) / alone, "together": len(texts) / together, "mixed": BATCH * len(mixed) / unlike}
+    return {name: rate * 1000 for name, rate in rates.items()}
 
 
 def _time(work: Callable[[], object]) -> float:

@@ -18,6 +18,7 @@ from tokenizers import Encoding, Tokenizer
 
 from semcache.embedder import Embedded, Embeddings, ModelIdentity, Tokens
 from semcache.embedders import model_folder
+from semcache.embedders.grouping import group
 from semcache.embedders.queue import TextQueue
 from semcache.errors import EmbedUnavailable
 from semcache.settings import EmbedderSettings
@@ -45,12 +46,20 @@ class OnnxModel:
         """Return a unit vector for each text, and its tokens."""
         encodings = [self._tokenizer.encode(text[:TEXT_CHARACTERS_MAX]) for text in texts]
         ids = [encoding.ids for encoding in encodings]
-        embeddings: Embeddings = self._session.run(["embedding"], _feed(ids))[0]
+        embeddings = self._infer(ids)
         tokens = [
             Tokens(len(mine) + _cut(encoding), mine.count(self._unknown))
             for mine, encoding in zip(ids, encodings, strict=True)
         ]
         return embeddings, tokens
+
+    def _infer(self, ids: Sequence[list[int]]) -> Embeddings:
+        groups = group([len(mine) for mine in ids])
+        parts = [self._session.run(["embedding"], _feed([ids[row] for row in rows]))[0] for rows in groups]
+        grouped: Embeddings = np.concatenate(parts)
+        embeddings = np.empty_like(grouped)
+        embeddings[[row for rows in groups for row in rows]] = grouped
+        return embeddings
 
     def embed_tokens(self, text: str) -> Embeddings:
         """Return a vector for each token of a text: for verifiers that look closer."""
