@@ -71,7 +71,8 @@ async def test_what_never_started_answers_nothing_and_can_be_stopped(tmp_path: P
 
 
 def test_an_engine_whose_service_dies_while_it_answers_leaves_quietly(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "semcache.stores.edge.engine", str(tmp_path / "1"), str(DIMENSIONS), "1", "0", "9"]
+    numbers = [str(DIMENSIONS), "1", "0", "9", "0"]
+    command = [sys.executable, "-m", "semcache.stores.edge.engine", str(tmp_path / "1"), *numbers]
     with subprocess.Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
