@@ -103,9 +103,10 @@ class EdgeSettings(Group):
     calls_max: int = Field(default=1_024, ge=1)
     """Calls that may wait for the store; beyond it they fail at once."""
     flush_interval: Seconds = 30.0
-    """How often what was written is forced to the disk. A crash of any process loses nothing that was acknowledged; a
-    power cut may lose so much. Lookups wait for it, where something was written: 20 to 70 ms at 100,000 entries, and several
-    times that where the disk is busy. Uses of entries are written beside, and are no reason."""
+    """How often what was written is forced to the disk, as far as a log has it, which no lookup waits for. A crash of any
+    process loses nothing that was acknowledged; a power cut may lose so much. Uses of entries are written beside, and are
+    no reason. The store itself is flushed a few times between two indexes, and lookups wait for that: 20 to 70 ms at 100,000
+    entries, a second where the disk is busy."""
     unindexed_max: int = Field(default=5_000, ge=1)
     """New entries that searches may have to read one by one before an index is built: 0.3 µs each, three times that
     where the processor is shared. Entries that are stored again are new; those that are only used are not."""

@@ -22,6 +22,7 @@ from semcache.errors import StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
 from semcache.stores.edge.engine import width
+from semcache.stores.edge.log import force_log
 from semcache.stores.edge.records import Records
 from semcache.stores.edge.root import EdgeStores
 from semcache.stores.edge.store import EdgeStore
@@ -66,7 +67,7 @@ async def store(tmp_path: Path) -> AsyncIterator[EdgeStore]:
 
 @pytest.fixture
 def verbs(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the engine is told to do from now on."""
+    """What the engine is told to do from now on, and when its log is forced to the disk."""
     told: list[str] = []
     call = store.shard.call
 
@@ -74,7 +75,12 @@ def verbs(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(verb)
         return await call(verb, *arguments)
 
+    def noting_log(folder: Path) -> None:
+        told.append("force log")
+        force_log(folder)
+
     monkeypatch.setattr(store.shard, "call", noting)
+    monkeypatch.setattr("semcache.stores.edge.shard.force_log", noting_log)
     return told
 
 
@@ -107,27 +113,64 @@ async def test_an_entry_that_is_used_stays_in_the_index(store: EdgeStore) -> Non
 
 
 @pytest.mark.parametrize(
-    ("record", "flushes"),
+    ("record", "times"),
     [(Record(hits=1, used_at=NOW), 0), (Record(State.QUARANTINED, wrong=1, used_at=NOW), 1)],
     ids=["a use", "a judgement"],
 )
-async def test_only_what_is_written_to_the_shard_is_flushed(
-    store: EdgeStore, verbs: list[str], record: Record, flushes: int
+async def test_only_what_is_written_to_the_shard_is_forced_to_the_disk(
+    store: EdgeStore, verbs: list[str], record: Record, times: int
 ) -> None:
     await store.amend({ids(1)[0]: record})
 
     await store.shard.keep_once()
 
-    assert verbs.count("flush") == flushes
+    assert verbs.count("force log") == times
 
 
-async def test_a_sweep_that_finds_nothing_has_nothing_flushed(store: EdgeStore, verbs: list[str]) -> None:
+async def test_the_shard_is_flushed_where_it_may_be_time_for_the_next_index(store: EdgeStore, verbs: list[str]) -> None:
+    judged = Record(State.QUARANTINED, wrong=1, used_at=NOW)
+    await store.amend(dict.fromkeys(ids(10), judged))
+    await store.shard.keep_once()
+    before = verbs.count("flush")
+    await store.amend(dict.fromkeys(ids(11)[10:], judged))
+
+    await store.shard.keep_once()
+
+    assert (before, verbs.count("flush")) == (0, 1)
+
+
+async def test_a_log_that_could_not_be_forced_is_forced_the_next_time(
+    store: EdgeStore, verbs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(folder: Path) -> None:
+        raise OSError(folder)
+
+    await store.add(rows(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("semcache.stores.edge.shard.force_log", failing)
+        with pytest.raises(OSError, match="1"):
+            await store.shard.keep_once()
+
+    await store.shard.keep_once()
+
+    assert verbs.count("force log") == 1
+
+
+async def test_what_was_copied_last_is_forced_to_the_disk_before_the_next_generation_serves(
+    store: EdgeStore, verbs: list[str]
+) -> None:
+    await store.shard.build_index()
+
+    assert verbs.count("force log") == 1
+
+
+async def test_a_sweep_that_finds_nothing_has_nothing_forced_to_the_disk(store: EdgeStore, verbs: list[str]) -> None:
     await store.remove(Selector(expired_at=0.0), 10)
     await store.shard.keep_once()
     await store.remove(Selector(ids=(*ids(1),)), 10)
     await store.shard.keep_once()
 
-    assert [verb for verb in verbs if verb != "sizes"] == ["remove", "remove", "flush"]
+    assert [verb for verb in verbs if verb != "sizes"] == ["remove", "remove", "force log"]
 
 
 async def test_the_engine_is_asked_only_for_what_it_may_have(store: EdgeStore, verbs: list[str]) -> None:

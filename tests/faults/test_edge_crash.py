@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,23 @@ async def test_a_kill_loses_at_most_the_write_under_way(tmp_path: Path, victim: 
         assert set(range(acknowledged + 1)) <= kept <= set(range(acknowledged + 2))
         assert None not in found
         last = max(kept)
+
+
+async def test_the_log_alone_has_what_was_written_since_the_shard_was_flushed(tmp_path: Path) -> None:
+    name = Path("models") / MODEL.slug / "1"
+    async with opened(tmp_path / "s") as store:
+        await store.add([row(f"p{number}") for number in range(20)])
+        await store.shard.call("flush")
+        shutil.copytree(tmp_path / "s", tmp_path / "cut")
+        await store.add([row(f"p{number}") for number in range(20, 40)])
+        await store.remove(Selector(ids=(entry("p7").id,)), 1)
+        await store.shard.keep_once()
+        # What a power cut leaves at least.
+        shutil.rmtree(tmp_path / "cut" / name / "wal")
+        shutil.copytree(tmp_path / "s" / name / "wal", tmp_path / "cut" / name / "wal")
+
+    async with opened(tmp_path / "cut") as store:
+        assert await numbers(store) == set(range(40)) - {7}
 
 
 # Popen in async tests: what is waited for is bounded, and nothing else runs in this loop.

@@ -8,7 +8,7 @@
 
 1. The pointer file (`current`) names the only folder that counts. It is replaced at once (rename), after the next
    folder has everything. Whatever else is found at start is what a crash left, and is removed.
-2. Lookups are never behind a build: they wait at most for one page of the copy, and for a flush.
+2. Lookups are never behind a build: they wait at most for one page of the copy, and for a flush (8).
 3. Writes wait while the last ids are copied and the pointer moves.
 4. A removal whose answer did not come (in time, or to anybody) cannot be copied: the build is given up, or what was removed would
    come back with it.
@@ -18,6 +18,9 @@
    one more does for all who wait; it is built to its end also where they leave.
 7. A write that failed for want of room leaves the engine refusing every write, while it answers lookups. It is started
    again by upkeep, once there is room: its log has what was not done.
+8. What was written outlives a power cut once its log is forced to the disk, which is done from outside and holds nobody
+   up. The shard itself is flushed where so much was written since that it may be time for the next index: then the list of
+   points that are not in the index any more is written, and the log has no more to be replayed than that.
 """
 
 from __future__ import annotations
@@ -26,18 +29,21 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from semcache.entry import EntryId
 from semcache.errors import StoreError, StoreRefused, StoreUnavailable
 from semcache.settings import EdgeSettings
 from semcache.stores.edge.known import Known
+from semcache.stores.edge.log import force_log
 from semcache.stores.edge.process import EngineProcess
 from serving.files import replace_file
 
 logger = logging.getLogger(__name__)
+
+Step: TypeAlias = Callable[[], Awaitable[None]]
 
 _POINTER = "current"
 _NICE = 10
@@ -63,6 +69,7 @@ class Shard:
         self._engine = self._new_engine(1)
         self._restarting: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._forcing: asyncio.Task[None] | None = None
         self._erasing: set[asyncio.Task[None]] = set()
         self._next_erasure: asyncio.Task[None] | None = None
         self._builds = asyncio.Lock()
@@ -70,6 +77,7 @@ class Shard:
         self._touched: set[str] | None = None
         self._is_copy_stale = False
         self._is_dirty = False
+        self._unflushed = 0
         self._is_stuck = False
         self._left_unindexed = 0
         self._known = Known(settings.known_bytes_max)
@@ -98,7 +106,9 @@ class Shard:
             if path.name != str(self._generation):
                 shutil.rmtree(path)
         replace_file(self._folder / _POINTER, str(self._generation))
-        self._keeping = asyncio.create_task(self._keep())
+        self._keeping = asyncio.create_task(self._repeat(self.keep_once, first=self._read_ids))
+        # Apart from that: upkeep may be building an index for minutes.
+        self._forcing = asyncio.create_task(self._repeat(self._force_log))
 
     def may_have(self, one: EntryId) -> bool:
         """Return False if the entry is certainly not there; while there is no engine, it has to be asked for one to come back."""
@@ -120,10 +130,12 @@ class Shard:
             if self._touched is not None:
                 self._touched.update(ids)
             self._known.tell(ids)
-            was_dirty, self._is_dirty = self._is_dirty, True
-            # Nothing of it is in the shard: a flush would hold up lookups, 50 ms, for nothing.
+            before = self._is_dirty, self._unflushed
+            self._is_dirty, self._unflushed = True, self._unflushed + len(ids)
             if await self.call(verb, *arguments) is False:
-                self._is_dirty = was_dirty
+                self._is_dirty, self._unflushed = before  # nothing of it is in the shard
+            else:
+                self._is_dirty = True  # again: the log may have been forced before it had this
 
     async def delete(self, verb: str, *arguments: object) -> int:
         """Have the engine remove entries that it finds; return how many."""
@@ -138,11 +150,12 @@ class Shard:
                 self._touched.update(ids)
             # Most sweeps find nothing.
             self._is_dirty = was_dirty or bool(ids)
+            self._unflushed += len(ids)
         return len(ids)
 
     async def stop(self) -> None:
         """Flush and leave."""
-        tasks = [task for task in (self._keeping, self._restarting, *self._erasing) if task is not None]
+        tasks = [task for task in (self._keeping, self._forcing, self._restarting, *self._erasing) if task is not None]
         self._keeping = None
         for task in tasks:
             task.cancel()
@@ -150,19 +163,29 @@ class Shard:
         await self._engine.stop()
 
     async def keep_once(self) -> None:
-        """Flush what was written, and build an index if enough is new.
+        """Force what was written to the disk, and build an index if enough is new.
 
         Raises:
             StoreError: something of it did not happen.
         """
         if self._is_stuck:
             await self._get_unstuck()
-        if self._is_dirty:
-            self._is_dirty = False
-            await self.call("flush")
+        await self._force_log()
         await self._read_ids()
         if not self._builds.locked():
             await self._keep_index()
+
+    async def _force_log(self) -> None:
+        if not self._is_dirty:
+            return
+        self._is_dirty, engine = False, self._engine
+        try:
+            await asyncio.to_thread(force_log, engine.folder)
+        except BaseException as error:
+            self._is_dirty = True
+            # The next generation's log was forced before it came.
+            if self._engine is engine or not isinstance(error, OSError):
+                raise
 
     async def _read_ids(self) -> None:
         if not self._known.is_due:
@@ -176,14 +199,21 @@ class Shard:
         await self._known.read(points, read_page)
 
     async def _keep_index(self) -> None:
+        if self._unflushed > 0 and self._is_due(*await self.call("sizes"), unflushed=self._unflushed):
+            self._unflushed = 0
+            await self.call("flush")
         points, indexed = await self.call("sizes")
         # What a build leaves out (a rest too small for an index) is no reason for the next one.
         self._left_unindexed = min(self._left_unindexed, points - indexed)
-        fresh = points - indexed - self._left_unindexed
-        if fresh > max(self._settings.unindexed_max, indexed * self._settings.unindexed_share_max):
+        if self._is_due(points, indexed):
             await self.build_index()
             points, indexed = await self.call("sizes")
             self._left_unindexed = points - indexed
+
+    def _is_due(self, points: int, indexed: int, *, unflushed: int = 0) -> bool:
+        """Return whether an index is to be built, where so many more may have left it."""
+        fresh = points - indexed - self._left_unindexed + unflushed
+        return fresh > max(self._settings.unindexed_max, indexed * self._settings.unindexed_share_max)
 
     async def _get_unstuck(self) -> None:
         free = shutil.disk_usage(self._folder).free
@@ -279,6 +309,8 @@ class Shard:
                 await self._catch_up(following, self._touched)
             if self._is_copy_stale:
                 raise StoreUnavailable("a removal is in doubt since the index was begun; it will be built again")
+            # What was copied again last is in its log only, and may be on the disk where it was before.
+            await asyncio.to_thread(force_log, following.folder)
             replace_file(self._folder / _POINTER, str(generation))
             old, self._engine, self._generation = self._engine, following, generation
         return old
@@ -315,14 +347,14 @@ class Shard:
                 self._engine = engine
                 return
 
-    async def _keep(self) -> None:
-        upkeep = self._read_ids
+    async def _repeat(self, step: Step, first: Step | None = None) -> None:
+        upkeep = first or step
         while True:
             try:
                 await upkeep()
             except (StoreError, OSError) as error:
                 logger.warning("upkeep of the store: %s", error)
-            upkeep = self.keep_once
+            upkeep = step
             await asyncio.sleep(self._settings.flush_interval)
 
     def _new_engine(self, generation: int) -> EngineProcess:
