@@ -1,6 +1,7 @@
 """What the guards and features know of one prompt; read once, compared with every candidate."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from semcache.verifier import lexicon
 from semcache.verifier.classes import JOINED
@@ -16,9 +17,8 @@ _NONE: frozenset[str] = frozenset()
 _PASSIVE_REACH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A prompt, taken apart."""
+class Reading(NamedTuple):
+    """A prompt, taken apart (a named tuple: two are made for most lookups, and a dataclass sets field by field)."""
 
     text: str
     words: tuple[str, ...]  # lower case, contractions expanded

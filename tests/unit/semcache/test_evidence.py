@@ -114,3 +114,12 @@ def test_what_is_no_state_changes_nothing(state: dict[str, object]) -> None:
         known.join(state)
 
     assert known.state() == before
+
+
+def test_a_request_that_comes_after_newer_ones_of_others_stands_before_them() -> None:
+    ahead, behind = Evidence(10, 10, origin=1), Evidence(10, 10, origin=2)
+    ahead.note(1.0, 100.0)
+    behind.join(ahead.state())
+    behind.note(2.0, 50.0)
+
+    assert behind.scores.tolist() == [2.0, 1.0]
