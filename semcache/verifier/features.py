@@ -128,16 +128,18 @@ def _alike(a: str, b: str) -> float:
     """Return how many of the runs of three letters are in both lines."""
     # Those of the ends that are equal are made once: a candidate differs in a word or two most of the time.
     shorter = min(len(a), len(b))
-    head = _common(a, b, shorter)
-    tail = _common(a[::-1], b[::-1], shorter - head)
-    end = len(a) - tail
-    common = _grams(a, 0, head) | _grams(a, end, len(a))
+    head = _equal(a, b, shorter)
+    tail = _equal(a[::-1], b[::-1], shorter - head)
+    common = _runs(a[:head])
+    common |= _runs(a[len(a) - tail :])
     before = max(0, head - 2)
-    mine, theirs = _grams(a, before, end + 2), _grams(b, before, len(b) - tail + 2)
-    return _share(len(common | (mine & theirs)), len(common | mine | theirs))
+    mine = _runs(a[before : len(a) - tail + 2]) - common
+    theirs = _runs(b[before : len(b) - tail + 2]) - common
+    shared = len(mine & theirs)
+    return _share(len(common) + shared, len(common) + len(mine) + len(theirs) - shared)
 
 
-def _common(a: str, b: str, most: int) -> int:
+def _equal(a: str, b: str, most: int) -> int:
     """Return how many letters are equal from the start, `most` at most."""
     least = 0
     while least < most:
@@ -149,9 +151,8 @@ def _common(a: str, b: str, most: int) -> int:
     return least
 
 
-def _grams(line: str, start: int, end: int) -> set[str]:
-    """Return the runs of three letters that are between two places."""
-    return {line[at : at + 3] for at in range(start, min(end, len(line)) - 2)}
+def _runs(line: str) -> set[tuple[str, str, str]]:
+    return set(zip(line, line[1:], line[2:], strict=False))
 
 
 def _grams_of(words: Iterable[str]) -> set[str]:
