@@ -276,40 +276,35 @@ local ledgers = ARGV[4]
 local at, DRAW = 1, '<ddddddd'
 local lone_draw = {}
 
--- Most ledgers are one charge on one counter without holds and ids: by the same rules, without what they need.
-local function charge(t, counter, role, op, is_kept, hits, start)
-  local before = counter.spent[start]
+-- Most ledgers are one charge on one counter without holds and ids: by the same rules, without what they need. Return how many
+-- of equal ones were told alike: all that fit, or all that do not.
+local function charge(t, counter, role, op, is_kept, hits, start, times)
+  local before, alike = counter.spent[start], 1
   local excess = before + hits - t.capacity
   local over = excess > 0 or (hits == 0 and t.exhausted and excess >= 0)
-  if hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA) then
-    add(counter, t, start, hits, lone_draw)
+  local is_spent = hits > 0 and (op == FORCE or not over or not is_kept or role > QUOTA)
+  if is_run then
+    if not is_spent then
+      alike = times
+    elseif not over then
+      alike = min(times, floor((t.capacity - before) / hits))
+    elseif (op == FORCE or t.algorithm ~= 's') and before + times * hits <= MAX then
+      alike = times
+    end
   end
-  local after = counter.spent[start]
+  if is_spent then add(counter, t, start, alike * hits, lone_draw) end
+  local after = is_spent and min(before + hits, MAX) or before
   if op == FORCE then over, excess = hits > 0 and after > t.capacity, 0 end
-  tell(before, after, 0, over and 1 or 0, reset(counter, t, over and excess or 0, after, lone_draw))
+  tell(before, after, 0, over and 1 or 0, reset(counter, t, over and excess or 0, after, lone_draw), alike)
+  return alike
 end
 
--- The same of equal ledgers in a row. Where whole hits leave a counter all together or slice by slice, as many fit as fit at once.
 local function admit_one(t, counter, role, op, is_kept, hits, start_number, finish, times)
-  local start = text_of(start_number)
+  local start, left = text_of(start_number), times
   lone_draw.start, lone_draw.finish = start_number, finish
-  local before, problem = read(counter, t, start)
-  if not before then return problem end
-  if is_run and hits > 0 and op ~= FORCE and is_kept and role <= QUOTA then
-    local fits = max(0, min(times, floor((t.capacity - before) / hits)))
-    if fits > 0 then
-      add(counter, t, start, fits * hits, lone_draw)
-      local reset_ms = reset(counter, t, 0, counter.spent[start], lone_draw)
-      tell(before, before + hits, 0, 0, reset_ms, fits)
-    end
-    if times > fits then
-      local spent = counter.spent[start]
-      local reset_ms = reset(counter, t, spent + hits - t.capacity, spent, lone_draw)
-      tell(spent, spent, 0, 1, reset_ms, times - fits)
-    end
-    return
-  end
-  for _ = 1, times do charge(t, counter, role, op, is_kept, hits, start) end
+  local spent, problem = read(counter, t, start)
+  if not spent then return problem end
+  while left > 0 do left = left - charge(t, counter, role, op, is_kept, hits, start, left) end
 end
 
 -- Return what admits all other ledgers, and what writes the holds of a counter. Not indented, being most of the file. ---
