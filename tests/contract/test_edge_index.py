@@ -183,6 +183,14 @@ async def test_the_engine_is_asked_only_for_what_it_may_have(store: EdgeStore, v
     assert (none, some, verbs) == ([None], [None, rows(1)[0].entry], ["get"])
 
 
+async def test_a_use_of_what_has_gone_makes_nothing_known(store: EdgeStore) -> None:
+    await until_known(store)
+
+    await store.amend({NEW: Record(hits=1, used_at=NOW)})
+
+    assert not store.shard.may_have(NEW)
+
+
 async def test_what_is_stored_again_after_it_went_is_found(store: EdgeStore) -> None:
     await until_known(store)
     await store.remove(Selector(ids=(*ids(1),)), 1)

@@ -129,7 +129,8 @@ class Shard:
         async with self._writing():
             if self._touched is not None:
                 self._touched.update(ids)
-            self._known.tell(ids)
+            if verb == "add":  # nothing else makes an entry
+                self._known.tell(ids)
             before = self._is_dirty, self._unflushed
             self._is_dirty, self._unflushed = True, self._unflushed + len(ids)
             if await self.call(verb, *arguments) is False:
