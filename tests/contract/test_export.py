@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import runpy
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -205,6 +207,24 @@ def test_the_default_is_made_once_and_kept(make: Make, tmp_path: Path) -> None:
 
     assert resolve.calls == 1
     assert {path.name for path in folders[0].glob("[a-z]*")} == {f"{default.NAME}-int8", f"{default.NAME}-fp32"}
+
+
+def test_who_waited_while_another_made_it_takes_what_that_made(make: Make, tmp_path: Path) -> None:
+    resolve, models = Resolver(make()), tmp_path / "models"
+    made = default.ensure(tmp_path / "elsewhere", resolve)
+    models.mkdir()
+    with ThreadPoolExecutor(1) as pool, (models / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = pool.submit(default.ensure, models, resolve)
+        place = f":{(models / '.lock').stat().st_ino} "
+        while not any("->" in line and place in line for line in Path("/proc/locks").read_text().splitlines()):
+            assert not waiting.done()
+        for folder in made.glob("[a-z]*"):
+            shutil.copytree(folder, models / folder.name)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        found = waiting.result(60)
+
+    assert (found, resolve.calls) == (models, 1)
 
 
 def test_where_it_is_whole_nothing_is_written(make: Make, tmp_path: Path) -> None:

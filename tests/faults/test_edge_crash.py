@@ -487,9 +487,10 @@ async def test_what_cannot_be_written_to_the_root_has_not_happened(tmp_path: Pat
     await stores.stop()
 
 
-async def test_an_engine_that_does_not_open_again_is_tried_until_it_does(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_an_engine_that_does_not_open_again_is_tried_some_times_and_once_more_with_the_next_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("semcache.stores.edge.shard._RESTART_SECONDS", (0.01, 0.01))
     async with opened(tmp_path / "s") as store:
         await store.add([row("p1")])
         config = tmp_path / "s" / "models" / MODEL.slug / "1" / "edge_config.json"
@@ -499,11 +500,34 @@ async def test_an_engine_that_does_not_open_again_is_tried_until_it_does(
         await until(lambda: not store.is_healthy)
         with pytest.raises(StoreUnavailable):
             await store.count(Selector())
-        await until(lambda: "attempt 1 to start the store's process again" in caplog.text)
+        given_up = store.shard._restarting
+        assert given_up is not None
+        await given_up
         config.write_text(right)
 
+        assert "attempt 2 to start the store's process again" in caplog.text
         await until_answered(store)
         assert await numbers(store) == {1}
+
+
+async def test_upkeep_begins_no_index_while_one_is_built(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s", unindexed_max=1) as store:
+        await store.add([row("p1"), row("p2")])
+        before = store.shard.pid
+        async with store.shard._builds:
+            await store.shard.keep_once()
+
+        assert store.shard.pid == before
+
+
+async def test_where_nothing_was_removed_no_file_is_written_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path / "s") as store:
+        await store.add([row("p1")])
+        before = store.shard.pid
+
+        await store.compact()
+
+        assert store.shard.pid == before
 
 
 async def test_an_old_folder_that_cannot_be_removed_is_told(tmp_path: Path) -> None:

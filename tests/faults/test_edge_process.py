@@ -92,3 +92,15 @@ def test_a_folder_that_another_process_keeps_is_waited_for_as_long_as_asked(tmp_
         lock(tmp_path / "3", 0.05)
     os.close(kept)
     os.close(lock(tmp_path / "3", 0.0))
+
+
+async def test_an_answer_that_comes_in_the_moment_in_which_its_time_is_up_counts() -> None:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[int] = loop.create_future()
+    over = asyncio.Event()
+    EngineProcess._end_later(answer, "count", 0.0)
+    loop.call_later(0.0, over.set)
+    answer.set_result(7)
+    await over.wait()
+
+    assert answer.result() == 7
