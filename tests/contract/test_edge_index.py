@@ -7,53 +7,22 @@ import ctypes
 import mmap
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
-import numpy as np
 import pytest
 
-from semcache.embedder import ModelIdentity
-from semcache.entry import EmbeddedEntry, EntryId, Record, State
+from semcache.entry import Record, State
 from semcache.errors import StoreUnavailable
-from semcache.settings import EdgeSettings
 from semcache.store import Question, Selector
 from semcache.stores.edge.engine import width
 from semcache.stores.edge.log import force_log
-from semcache.stores.edge.records import Records
-from semcache.stores.edge.root import EdgeStores
 from semcache.stores.edge.store import EdgeStore
 from tests.fakes.entries import NOW, SCOPE, entry
+from tests.fakes.wide_store import COUNT, ids, opened, rows
 
-# So wide that few entries are enough for an index.
-WIDE = ModelIdentity("test/wide", "r1", "fp32", 2_048)
-COUNT = 300
 NEW = entry("new").id
-
-
-def rows(count: int) -> Sequence[EmbeddedEntry]:
-    dice = np.random.default_rng(1)
-    vectors = dice.normal(size=(count, WIDE.dimensions)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return [EmbeddedEntry(entry(f"p{number}"), vector) for number, vector in enumerate(vectors)]
-
-
-def ids(count: int) -> Sequence[EntryId]:
-    return [entry(f"p{number}").id for number in range(count)]
-
-
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[EdgeStore]:
-    # Upkeep runs when it is told to.
-    stores = EdgeStores(EdgeSettings(folder=str(folder), flush_interval=1e6, unindexed_max=10, timeout=30.0))
-    await stores.start()
-    try:
-        yield await stores.open(WIDE)
-    finally:
-        await stores.stop()
 
 
 @pytest.fixture
@@ -325,65 +294,6 @@ async def test_a_quarantine_outweighs_uses_that_were_noted(store: EdgeStore) -> 
     (scanned,) = (await store.scan(Selector(ids=(ids(1)[0],)), 1)).entries
     assert scanned.entry.record == judged
     assert await store.get(ids(1), NOW) == [None]
-
-
-async def test_the_log_of_records_is_written_over_to_their_file_meanwhile(tmp_path: Path) -> None:
-    path = tmp_path / "records.sqlite"
-    records = Records(path)
-    before = path.stat().st_size
-    used = [(uuid4(), [number, 0, 0, NOW], NOW) for number in range(70)]
-
-    for each in used:
-        records.put([each])
-    async with asyncio.timeout(30):
-        while path.stat().st_size == before:  # noqa: ASYNC110 - a thread writes it
-            await asyncio.sleep(0.01)
-
-    assert records.of([one for one, _, _ in used]) == {each[0]: each for each in used}
-    records.close()
-
-
-@pytest.mark.parametrize("in_memory", [2, 3, 100], ids=["too many for memory", "too many once", "in memory"])
-def test_records_are_the_same_whether_they_are_in_memory_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
-) -> None:
-    monkeypatch.setattr("semcache.stores.edge.records._KEPT_MAX", in_memory)
-    used = [(uuid4(), [number, 0, 0, NOW], NOW + number) for number in range(6)]
-    names = [str(one) for one, _, _ in used]
-
-    def payloads() -> dict[str, dict[str, object]]:
-        return {one: {"record": [0, 9, 9, 9, NOW], "worth": 0.0} for one in names}
-
-    records = Records(tmp_path / "records.sqlite")
-    records.put(used[:3])
-    records.put(used[3:5])
-    records.put([(used[0][0], [7, 1, 0, NOW], NOW + 7)])
-    records.drop([used[1][0], used[1][0], used[5][0]])
-    first, kept = payloads(), records.of([one for one, _, _ in used])
-    records.merge(first)
-    records.close()
-
-    again = payloads()
-    records = Records(tmp_path / "records.sqlite")
-    records.merge(again)
-    records.close()
-
-    changed = [(used[0][0], [7, 1, 0, NOW], NOW + 7), *used[2:5]]
-    assert kept == {each[0]: each for each in changed}
-    expected = payloads() | {str(one): {"record": [0, *numbers], "worth": worth} for one, numbers, worth in changed}
-    assert (first, again) == (expected, expected)
-
-
-async def test_records_outlive_a_kill(tmp_path: Path) -> None:
-    async with opened(tmp_path / "s") as store:
-        await store.add(rows(1))
-        await store.amend({ids(1)[0]: Record(hits=3, used_at=NOW)})
-        os.kill(store.shard.pid, signal.SIGKILL)
-
-    async with opened(tmp_path / "s") as store:
-        (read,) = await store.get(ids(1), NOW)
-        assert read is not None
-        assert read.record.hits == 3
 
 
 async def test_eviction_spares_what_was_used_and_takes_as_many_as_asked_for(store: EdgeStore) -> None:
