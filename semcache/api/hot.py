@@ -90,7 +90,8 @@ class Hot:
             max_age_seconds=read_seconds("max_age", request.max_age) if request.HasField("max_age") else math.inf,
             confidence_min=read_share("min_confidence", request.min_confidence),
             is_exact_only=request.exact_only,
-            wants_lease=request.lease,
+            # Who may not store would have those who wait for him wait in vain.
+            wants_lease=request.lease and rights.has(namespace, call.caller, Role.STORE, scope.tenant),
             fill_wait_seconds=read_seconds("fill_wait", request.fill_wait) if request.HasField("fill_wait") else 0.0,
         )
 

@@ -71,8 +71,7 @@ class Fill:
 
     async def store(self, completion: Completion | str, **options: Any) -> Stored:  # noqa: ANN401 - as `CacheClient.store`
         """Keep what was fetched, for all who wait for it."""
-        self.is_stored = True
-        return await self._client.store(
+        stored = await self._client.store(
             self._prompt,
             completion,
             lease_id=self.found.lease_id,
@@ -80,6 +79,8 @@ class Fill:
             **options,
             **self._scope,
         )
+        self.is_stored = True
+        return stored
 
 
 class CacheClient:

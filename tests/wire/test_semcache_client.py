@@ -74,6 +74,15 @@ async def test_a_fetch_that_fails_leaves_the_next_one_free(cache: CacheClient) -
         assert fill.found.lease_id
 
 
+async def test_an_answer_that_the_cache_does_not_take_leaves_the_next_one_free(cache: CacheClient) -> None:
+    async with cache.fill(PASSWORD) as fill:
+        with pytest.raises(CacheError, match="ttl"):
+            await fill.store("By mail.", ttl_seconds=-1)
+
+    async with cache.fill(PASSWORD) as fill:
+        assert fill.found.lease_id
+
+
 async def test_feedback_and_forgetting(cache: CacheClient) -> None:
     await cache.store(PASSWORD, "Wrong.", tags=["t"])
     assert await cache.feedback(await cache.lookup(NEAR), is_right=False)

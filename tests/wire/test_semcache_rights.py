@@ -63,6 +63,16 @@ async def test_a_caller_may_do_what_a_rule_allows(served: Served, request_: Any,
     assert not token or token not in details
 
 
+@pytest.mark.parametrize(("token", "has_lease"), [("", False), (TENANT_TOKEN, True)], ids=["look up", "store, too"])
+async def test_who_may_not_store_is_given_no_lease(served: Served, token: str, *, has_lease: bool) -> None:
+    request = lookup(uuid.uuid4().hex)
+    request.namespace, request.lease = "guarded", True
+
+    response = await served.call(request, token)
+
+    assert (response.outcome, bool(response.lease_id)) == (wire.OUTCOME_MISS, has_lease)
+
+
 async def judge(served: Served, token: str, **fields: Any) -> tuple[str, bool, bool]:
     request = wire.FeedbackRequest(namespace="guarded", judgement=wire.JUDGEMENT_WRONG, **fields)
     try:
