@@ -41,7 +41,8 @@ def main() -> None:
     folders = {precision: ensure(MODELS) / f"{NAME}-{precision}" for precision in ("int8", "fp32")}
     figures: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(),
-        "options": {k: str(v) for k, v in vars(options).items()},
+        # Where something lies is of this machine and nobody else's.
+        "options": {k: str(v) for k, v in vars(options).items() if k not in {"original", "source", "folder", "out"}},
     }
     if "embed" in options.what:
         filling.pin(options.core)
